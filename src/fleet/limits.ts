@@ -1,0 +1,35 @@
+// Every limit of a fleet, by name. Checked by src/config; sized for by native/ and the tests.
+// Raising one is a change of the fixed tables in native/ as well.
+
+export const MAX_POPS = 64
+export const MAX_NODES_PER_POP = 32
+export const MAX_NODES = 256
+/** In the whole fleet. */
+export const MAX_BACKENDS = 4096
+/** Rows of (VIP, port, protocol). */
+export const MAX_SERVICE_PORTS = 1024
+export const MAX_VIPS = 64
+export const MAX_POOLS = 64
+
+export const MAX_POP_ID = 4095
+export const MAX_NODE_ID = 65535
+export const MAX_WEIGHT = 100
+export const MAX_NAME_LENGTH = 63
+
+export const DEFAULT_FLOW_TABLE_ENTRIES = 1_048_576
+export const MIN_FLOW_TABLE_ENTRIES = 1024
+/** 16 bytes an entry: 1 GiB. */
+export const MAX_FLOW_TABLE_ENTRIES = 67_108_864
+
+export const DEFAULT_HALF_OPEN_S = 65
+export const DEFAULT_IDLE_S = 3 * 3600
+export const DEFAULT_CLOSING_S = 60
+export const MAX_IDLE_S = 24 * 3600
+/** The longest half-open and closing time: one hour. */
+export const MAX_SHORT_TIMEOUT_S = 3600
+
+export const MAX_FLEET_FILE_BYTES = 10 * 1024 * 1024
+export const MAX_KEY_FILE_BYTES = 4096
+export const MAX_YAML_ALIASES = 100
+/** Problems reported of one file; the rest is counted. */
+export const MAX_PROBLEMS = 200

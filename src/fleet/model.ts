@@ -1,0 +1,55 @@
+// The fleet as every part of the control plane sees it: validated, immutable, with all ids resolved.
+// Made by src/config only; read by everyone. Guarantees: ids are unique and independent of the order of
+// the file, every address is canonical text (RFC 5952 for IPv6), every reference (pool, node) resolves.
+
+export interface FleetNode {
+  readonly id: number
+  readonly name: string
+  readonly popId: number
+  /** Canonical text. */
+  readonly address: string
+}
+
+export interface Backend {
+  readonly id: number
+  readonly name: string
+  readonly popId: number
+  /** Canonical text; for `local` the address of its node. */
+  readonly address: string
+  readonly deliver: 'gue' | 'local'
+  /** `local`: the id of the node whose stack answers. `gue`: 0. */
+  readonly nodeId: number
+  /** 0 takes no new connections. */
+  readonly weight: number
+  readonly pool: string
+}
+
+export interface Pop {
+  readonly id: number
+  readonly name: string
+  readonly nodes: readonly FleetNode[]
+  readonly backends: readonly Backend[]
+}
+
+export interface Service {
+  readonly name: string
+  readonly vip: string
+  readonly family: 4 | 6
+  readonly ports: readonly number[]
+  readonly protocol: 'tcp' | 'udp'
+  readonly pool: string
+  /** UDP only: all packets of the service hash by addresses alone, so that fragments stay together. */
+  readonly fragments: boolean
+  readonly halfOpenS: number
+  readonly idleS: number
+  readonly closingS: number
+}
+
+export interface Fleet {
+  /** Absolute, or relative to the folder of the fleet file when that was given as text without a path. */
+  readonly keyFile: string
+  readonly hashSeed: bigint
+  readonly flowTableEntries: number
+  readonly pops: readonly Pop[]
+  readonly services: readonly Service[]
+}
