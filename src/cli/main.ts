@@ -1,10 +1,9 @@
 #!/usr/bin/env node
-// The command line's entry: the program's name and version, the list of verbs, and what every error looks like to
-// the person who typed it. Run by the user and by the service units; each verb registers itself from commands/*.ts.
+// The entry of the command `steadycast`: the list of its verbs, one file of commands/ each. Run by users, by the
+// service units and by the tests, always as dist/cli/main.js.
 
-import { readFileSync } from 'node:fs';
-import { Command } from 'commander';
+import { createProgram, type Register, runProgram } from './program.js'
 
-const program = new Command('steadycast');
-void readFileSync;
-program.parse();
+const verbs: readonly Register[] = []
+
+await runProgram(createProgram(verbs), process.argv)
