@@ -46,7 +46,7 @@ export interface Service {
 }
 
 export interface Fleet {
-  /** Absolute, or relative to the folder of the fleet file when that was given as text without a path. */
+  /** Absolute, or relative as the path of the fleet file was. */
   readonly keyFile: string
   readonly hashSeed: bigint
   readonly flowTableEntries: number

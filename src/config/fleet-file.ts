@@ -1,0 +1,115 @@
+// The fleet file: text in, a Fleet or all its problems out. loadFleet() reads the disk, parseFleet() is pure.
+// Called by every verb that takes --config. Guarantees: all problems at once, sorted by position, each one line;
+// a Fleet that comes out needs no further check.
+
+import { dirname, isAbsolute, join } from 'node:path'
+import { backendId, derivedNodeId, derivedPopId } from '../fleet/ids.js'
+import { MAX_FLEET_FILE_BYTES, MAX_PROBLEMS } from '../fleet/limits.js'
+import type { Backend, Fleet, FleetNode, Pop, Service } from '../fleet/model.js'
+import { checkFleet } from './check-fleet.js'
+import { checkServices, warnAboutServices, warnAboutUnused } from './check-services.js'
+import { readDrafts } from './drafts.js'
+import { checkShape } from './issues.js'
+import { type Problem, sortProblems } from './problem.js'
+import { readText } from './read-text.js'
+import { type FleetFile, timeoutsShape } from './shape.js'
+import { Source } from './source.js'
+
+export type FleetResult =
+  | { readonly ok: true; readonly fleet: Fleet; readonly warnings: readonly Problem[] }
+  | { readonly ok: false; readonly problems: readonly Problem[] }
+
+type PopFile = FleetFile['fleet']['pops'][number]
+type ServiceFile = FleetFile['services'][number]
+
+export function loadFleet(path: string): FleetResult {
+  const read = readText(path, MAX_FLEET_FILE_BYTES, 'MAX_FLEET_FILE_BYTES')
+  return read.ok ? parseFleet(read.text, path) : { ok: false, problems: [read.problem] }
+}
+
+/** `fileName` is for messages, and its folder for a relative key_file. */
+export function parseFleet(text: string, fileName: string): FleetResult {
+  const source = new Source(text, fileName)
+  let file: FleetFile | undefined
+  if (!source.broken) {
+    if (source.value === null || source.value === undefined) {
+      source.error([], 'the file is empty, expected the keys fleet and services')
+    } else file = checkMeaning(source)
+  }
+  const problems = limit(sortProblems(source.problems))
+  if (file === undefined || source.hasErrors) return { ok: false, problems }
+  return { ok: true, fleet: build(file, fileName), warnings: problems }
+}
+
+function checkMeaning(source: Source): FleetFile | undefined {
+  const file = checkShape(source)
+  const drafts = readDrafts(source.value)
+  checkFleet(source, drafts)
+  checkServices(source, drafts)
+  warnAboutUnused(source, drafts.services, file?.announce !== undefined)
+  if (!source.hasErrors) warnAboutServices(source, drafts)
+  return file
+}
+
+function limit(problems: readonly Problem[]): readonly Problem[] {
+  const last = problems[MAX_PROBLEMS]
+  if (last === undefined) return problems
+  const rest = problems.length - MAX_PROBLEMS
+  const message = `${rest} more from here on, not shown; mend those above first`
+  return [...problems.slice(0, MAX_PROBLEMS), { ...last, message }]
+}
+
+function build({ fleet, services }: FleetFile, fileName: string): Fleet {
+  const key = fleet.key_file
+  return {
+    keyFile: isAbsolute(key) ? key : join(dirname(fileName), key),
+    hashSeed: fleet.hash_seed,
+    flowTableEntries: fleet.flow_table,
+    pops: fleet.pops.map(buildPop),
+    services: services.map(buildService),
+  }
+}
+
+function buildPop(file: PopFile): Pop {
+  const id = file.id ?? derivedPopId(file.name)
+  const nodes = file.nodes.map((node): FleetNode => {
+    const { name, address } = node
+    return { id: node.id ?? derivedNodeId(name), name, popId: id, address: address.text }
+  })
+  const backends = file.backends.map((backend): Backend => {
+    const { name, deliver, weight, pool } = backend
+    const node =
+      deliver === 'local' ? nodes.find((candidate) => candidate.name === backend.node) : undefined
+    const address = node?.address ?? backend.address?.text
+    if (address === undefined)
+      throw new Error(`backend ${name} passed the checks without an address`)
+    return {
+      id: backendId(id, name, address),
+      name,
+      popId: id,
+      address,
+      deliver,
+      nodeId: node?.id ?? 0,
+      weight,
+      pool,
+    }
+  })
+  return { id, name: file.name, nodes, backends }
+}
+
+function buildService(file: ServiceFile): Service {
+  const { name, vip, ports, protocol, pool, fragments } = file
+  const timeouts = file.timeouts ?? timeoutsShape.parse({})
+  return {
+    name,
+    vip: vip.text,
+    family: vip.family,
+    ports,
+    protocol,
+    pool,
+    fragments,
+    halfOpenS: timeouts.half_open,
+    idleS: timeouts.idle,
+    closingS: timeouts.closing,
+  }
+}

@@ -1,0 +1,84 @@
+// Reads a small text file whole: bounded, strictly UTF-8, and with a problem instead of an exception.
+// Called by fleet-file.ts and keys.ts. Guarantees: never reads more than the limit, whatever the path is.
+
+import { isUtf8 } from 'node:buffer'
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
+import { FILE_START, type Position, type Problem } from './problem.js'
+
+export type TextResult =
+  | { readonly ok: true; readonly text: string; readonly mode: number }
+  | { readonly ok: false; readonly problem: Problem; readonly missing: boolean }
+
+export function readText(path: string, maxBytes: number, limit: string): TextResult {
+  const refuse = (message: string, at: Position = FILE_START, missing = false): TextResult => {
+    return { ok: false, problem: { file: path, ...at, severity: 'error', message }, missing }
+  }
+  try {
+    const { bytes, mode } = readBounded(path, maxBytes + 1)
+    if (bytes.length > maxBytes) {
+      return refuse(`the file is too large, expected at most ${maxBytes} bytes (${limit})`)
+    }
+    if (!isUtf8(bytes)) return refuse('not UTF-8, expected text in UTF-8', firstBadByte(bytes))
+    return { ok: true, text: new TextDecoder().decode(bytes), mode }
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code
+    if (code === undefined) throw error
+    return refuse(reasonOf(code), FILE_START, code === 'ENOENT' || code === 'ENOTDIR')
+  }
+}
+
+function readBounded(path: string, maxBytes: number): { bytes: Buffer; mode: number } {
+  const fd = openSync(path, 'r')
+  try {
+    const stat = fstatSync(fd)
+    const parts: Buffer[] = []
+    let total = 0
+    while (total < maxBytes) {
+      const part = Buffer.alloc(Math.min(65536, maxBytes - total))
+      const n = readSync(fd, part)
+      if (n === 0) break
+      parts.push(part.subarray(0, n))
+      total += n
+    }
+    return { bytes: Buffer.concat(parts), mode: stat.mode }
+  } finally {
+    closeSync(fd)
+  }
+}
+
+function reasonOf(code: string): string {
+  switch (code) {
+    case 'ENOENT':
+    case 'ENOTDIR':
+      return 'no such file, expected one; check the path'
+    case 'EISDIR':
+      return 'a directory, expected a file'
+    case 'EACCES':
+    case 'EPERM':
+      return `not readable by this user (${code}), expected permission to read it`
+    default:
+      return `cannot be read (${code}), expected a readable file`
+  }
+}
+
+function firstBadByte(bytes: Buffer): Position {
+  let start = 0
+  for (let line = 1; ; line++) {
+    const newline = bytes.indexOf(10, start)
+    const row = bytes.subarray(start, newline < 0 ? bytes.length : newline)
+    if (!isUtf8(row)) return { line, column: longestUtf8(row) + 1 }
+    if (newline < 0) return { line, column: 1 }
+    start = newline + 1
+  }
+}
+
+/** Characters before the first bad byte. */
+function longestUtf8(row: Buffer): number {
+  let good = 0
+  while (good < row.length) {
+    const length = [1, 2, 3, 4].find((n) => isUtf8(row.subarray(good, good + n)))
+    if (length === undefined) break
+    good += length
+  }
+  return row.subarray(0, good).toString('utf8').length
+}
