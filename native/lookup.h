@@ -1,0 +1,66 @@
+/* What the data path asks of a generation: rows by id, by address, by VIP and
+ * port. Filled by generation.c; called by all stages. */
+#ifndef SC_LOOKUP_H
+#define SC_LOOKUP_H
+
+#include "generation.h"
+
+enum {
+	SC_BACKEND_HASH = 2 * SC_MAX_BACKENDS,
+	SC_SERVICE_HASH = 2 * SC_MAX_SERVICES,
+	SC_TIMEOUT_CLASSES = 8,		/* distinct timeouts of services, and 0: not known */
+	SC_NO_ROW = 0xffff,
+};
+
+struct sc_timeouts {
+	uint32_t half_open_s, idle_s, closing_s;
+};
+
+/* The nodes of one PoP, as rows of the node array, in rendezvous order by row. */
+struct sc_pop {
+	uint16_t id;
+	uint16_t count;
+	uint16_t nodes[SC_MAX_NODES_PER_POP];	/* rows of the node array */
+	uint8_t (*order)[SC_MAX_NODES_PER_POP];	/* [SC_HOME_ROWS][]: positions in nodes */
+};
+
+struct sc_generation {
+	struct sc_generation_header h;
+	struct sc_key *keys;
+	struct sc_node_row *nodes;
+	struct sc_backend_row *backends;
+	struct sc_service_row *services;
+	struct sc_pool_row *pools;
+	uint16_t *slots;
+
+	uint16_t self;			/* row of this node, SC_NO_ROW on the backend side */
+	uint16_t own_pop;		/* index into pops, SC_NO_ROW on the backend side */
+	uint16_t npops;
+	struct sc_pop pops[SC_MAX_POPS];
+	uint16_t node_pop[SC_MAX_NODES];	/* node row -> index into pops */
+	uint16_t node_by_id[65536];	/* node id -> row */
+	uint16_t backend_hash[SC_BACKEND_HASH];
+	uint16_t service_hash[SC_SERVICE_HASH];
+	uint16_t ntimeouts;
+	struct sc_timeouts timeouts[SC_TIMEOUT_CLASSES];	/* [0]: the longest of all */
+	uint8_t service_class[SC_MAX_SERVICES];
+};
+
+/* Row of the service, SC_NO_ROW when there is none. */
+uint16_t sc_find_service(const struct sc_generation *g, const struct sc_addr *vip, uint16_t port,
+			 uint8_t proto);
+
+/* Any service of this VIP whose packets hash by addresses only; any service at all
+ * when proto is 0. */
+uint16_t sc_find_portless_service(const struct sc_generation *g, const struct sc_addr *vip,
+				  uint8_t proto);
+
+uint16_t sc_find_backend(const struct sc_generation *g, uint32_t id);
+uint16_t sc_find_pop(const struct sc_generation *g, uint16_t id);	/* index into pops */
+const struct sc_key *sc_find_key(const struct sc_generation *g, uint8_t id);
+
+/* The Maglev choice for a flow among this PoP's ready backends: a row of backends,
+ * or SC_NO_BACKEND. */
+uint16_t sc_maglev(const struct sc_generation *g, uint32_t pool, uint64_t flow);
+
+#endif

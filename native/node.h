@@ -1,0 +1,77 @@
+/* The public face of the data path. A node's whole state is one object; nothing
+ * in here knows a clock, a socket or, after sc_node_new(), an allocation.
+ * Called by io/worker.c, napi.c (memory nodes for tests), test programs and the
+ * simulator: one process can hold a hundred nodes.
+ * A node is used by one thread at a time. now_us is microseconds on any clock
+ * that never runs backwards and starts above zero. */
+#ifndef SC_NODE_H
+#define SC_NODE_H
+
+#include "generation.h"
+
+struct sc_node;
+
+/* What leaves: packets in the caller's input buffers and in the node's own scratch
+ * buffers, valid until the next call on the same node. */
+struct sc_out {
+	struct sc_packet p[SC_OUT_MAX];
+	unsigned int n;
+};
+
+struct sc_node_options {
+	uint64_t boot_id;	/* random, not 0 */
+	uint32_t flow_entries;	/* capacity of the flow table; rounded up */
+};
+
+/* How many uint64_t a node counts in: SC_COUNTER_COUNT fixed ones (reason.h), then
+ * for every service row of g three (enum sc_traffic), then for every backend row
+ * three. */
+enum sc_traffic { SC_TRAFFIC_PACKETS, SC_TRAFFIC_BYTES, SC_TRAFFIC_NEW_FLOWS, SC_TRAFFIC_COUNT };
+size_t sc_counter_slots(const struct sc_generation *g);
+
+/* Takes over g. counters: sc_counter_slots(g) values that outlive the node; only
+ * the node's thread writes them. -EINVAL: options; -ENOMEM. */
+int sc_node_new(const struct sc_node_options *o, struct sc_generation *g, uint64_t *counters,
+		struct sc_node **out);
+void sc_node_free(struct sc_node *node);
+
+/* One burst of at most SC_BURST_MAX IP packets, as they came from the wire: raw
+ * VIP packets and whole outer GUE packets. Their buffers are written to. Each ends
+ * in out or in exactly one drop counter. */
+void sc_forward(struct sc_node *node, struct sc_packet *burst, unsigned int n, uint64_t now_us,
+		struct sc_out *out);
+
+/* What is due by now: HELLOs, publications, resends, expiry. To be called every
+ * SC_TIMER_US or so, however busy or idle the node is. */
+void sc_timers(struct sc_node *node, uint64_t now_us, struct sc_out *out);
+
+/* What a peer looks like from here. */
+struct sc_peer_view {
+	uint16_t id, pop;
+	uint8_t up;		/* alive, both ways */
+	uint8_t filled;		/* it has sent us all it holds, without a gap */
+	uint8_t peer_filled;	/* it says that it has filled itself */
+	uint8_t version;	/* spoken with it */
+	uint32_t rtt_us;	/* 0: not known yet */
+	uint32_t unacked;	/* batches waiting for its acknowledgement */
+};
+
+struct sc_node_view {
+	uint32_t flow_capacity;
+	uint32_t flows_half_open, flows_established, flows_closing;	/* entries of any role */
+	uint32_t flows_owned;	/* of these, the ones whose backend is in this PoP */
+	uint8_t certain;	/* a "no" of this node would be certain */
+	uint16_t npeers;
+	struct sc_peer_view peers[SC_MAX_NODES];
+};
+
+/* Not for the packet path: copies a few counts. */
+void sc_node_look(const struct sc_node *node, uint64_t now_us, struct sc_node_view *view);
+
+/* The backend side: takes the inner packets out of GUE that one of its PoP's nodes
+ * sent. Plain GUE to this machine in, inner packets for a VIP out (SC_EGRESS_LOCAL). */
+void sc_backend_receive(const struct sc_generation *g, const struct sc_addr *self, uint16_t pop,
+			struct sc_packet *burst, unsigned int n, uint64_t *counters,
+			struct sc_out *out);
+
+#endif
