@@ -2,8 +2,9 @@
 // The entry of the command `steadycast`: the list of its verbs, one file of commands/ each. Run by users, by the
 // service units and by the tests, always as dist/cli/main.js.
 
+import { register as check } from './commands/check.js'
 import { createProgram, type Register, runProgram } from './program.js'
 
-const verbs: readonly Register[] = []
+const verbs: readonly Register[] = [check]
 
 await runProgram(createProgram(verbs), process.argv)

@@ -3,7 +3,7 @@
 
 import { MAX_KEY_FILE_BYTES } from '../fleet/limits.js'
 import type { Problem } from './problem.js'
-import { readText } from './read-text.js'
+import { type ReadFailure, readText } from './read-text.js'
 
 export interface FleetKey {
   readonly id: number
@@ -12,11 +12,16 @@ export interface FleetKey {
 }
 
 export type KeysResult =
-  | { readonly ok: true; readonly keys: readonly FleetKey[]; readonly warnings: readonly Problem[] }
+  | {
+      readonly ok: true
+      readonly keys: readonly FleetKey[]
+      readonly warnings: readonly Problem[]
+    }
   | {
       readonly ok: false
-      readonly problems: readonly Problem[] /** No such file. */
-      readonly missing: boolean
+      /** `missing` and `denied` may be right on a machine that is no node; `unusable` is wrong everywhere. */
+      readonly cause: ReadFailure
+      readonly problems: readonly Problem[]
     }
 
 const MAX_KEYS = 2
@@ -27,8 +32,9 @@ const MAKE_ONE = `make one with: echo "1 $(head -c 16 /dev/urandom | od -An -tx1
 export function loadKeys(path: string): KeysResult {
   const read = readText(path, MAX_KEY_FILE_BYTES, 'MAX_KEY_FILE_BYTES')
   if (!read.ok) {
-    const message = read.missing ? `${read.problem.message}; ${MAKE_ONE}` : read.problem.message
-    return { ok: false, problems: [{ ...read.problem, message }], missing: read.missing }
+    const hint = read.cause === 'missing' ? `; ${MAKE_ONE}` : ''
+    const problem = { ...read.problem, message: read.problem.message + hint }
+    return { ok: false, cause: read.cause, problems: [problem] }
   }
   const parsed = parseKeys(read.text, path)
   if (!parsed.ok || (read.mode & 0o077) === 0) return parsed
@@ -63,7 +69,7 @@ export function parseKeys(text: string, fileName: string): KeysResult {
   })
   if (rows === 0) refuse(1, 1, `no key in the file, ${FORMAT}; ${MAKE_ONE}`)
   return problems.length > 0
-    ? { ok: false, problems, missing: false }
+    ? { ok: false, cause: 'unusable', problems }
     : { ok: true, keys, warnings: [] }
 }
 

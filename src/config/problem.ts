@@ -46,6 +46,5 @@ export function show(value: unknown): string {
 
 /** `3 PoPs`, `1 PoP`. */
 export function count(n: number, noun: string): string {
-  if (n === 1) return `1 ${noun}`
-  return `${n} ${noun.endsWith('y') ? `${noun.slice(0, -1)}ies` : `${noun}s`}`
+  return n === 1 ? `1 ${noun}` : `${n} ${noun}s`
 }

@@ -5,13 +5,20 @@ import { isUtf8 } from 'node:buffer'
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { FILE_START, type Position, type Problem } from './problem.js'
 
+/** No such file; no permission; anything else. */
+export type ReadFailure = 'missing' | 'denied' | 'unusable'
+
 export type TextResult =
   | { readonly ok: true; readonly text: string; readonly mode: number }
-  | { readonly ok: false; readonly problem: Problem; readonly missing: boolean }
+  | { readonly ok: false; readonly cause: ReadFailure; readonly problem: Problem }
 
 export function readText(path: string, maxBytes: number, limit: string): TextResult {
-  const refuse = (message: string, at: Position = FILE_START, missing = false): TextResult => {
-    return { ok: false, problem: { file: path, ...at, severity: 'error', message }, missing }
+  const refuse = (
+    message: string,
+    at = FILE_START,
+    cause: ReadFailure = 'unusable',
+  ): TextResult => {
+    return { ok: false, cause, problem: { file: path, ...at, severity: 'error', message } }
   }
   try {
     const { bytes, mode } = readBounded(path, maxBytes + 1)
@@ -23,7 +30,8 @@ export function readText(path: string, maxBytes: number, limit: string): TextRes
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code
     if (code === undefined) throw error
-    return refuse(reasonOf(code), FILE_START, code === 'ENOENT' || code === 'ENOTDIR')
+    const { cause, message } = failureOf(code)
+    return refuse(message, FILE_START, cause)
   }
 }
 
@@ -46,18 +54,21 @@ function readBounded(path: string, maxBytes: number): { bytes: Buffer; mode: num
   }
 }
 
-function reasonOf(code: string): string {
+function failureOf(code: string): { cause: ReadFailure; message: string } {
   switch (code) {
     case 'ENOENT':
     case 'ENOTDIR':
-      return 'no such file, expected one; check the path'
-    case 'EISDIR':
-      return 'a directory, expected a file'
+      return { cause: 'missing', message: 'no such file, expected one; check the path' }
     case 'EACCES':
     case 'EPERM':
-      return `not readable by this user (${code}), expected permission to read it`
+      return {
+        cause: 'denied',
+        message: 'not readable by this user, expected permission to read it',
+      }
+    case 'EISDIR':
+      return { cause: 'unusable', message: 'a directory, expected a file' }
     default:
-      return `cannot be read (${code}), expected a readable file`
+      return { cause: 'unusable', message: `cannot be read (${code}), expected a readable file` }
   }
 }
 
