@@ -69,7 +69,7 @@ export function warnAboutUnused(
 function checkProtocol(source: Source, service: ServiceDraft): void {
   if (service.protocol === 'tcp' && service.fragments === true) {
     const message =
-      'fragments: got true for a tcp service, expected it for udp only (TCP does not fragment its segments)'
+      'fragments: got true for a tcp service, expected it for udp only (TCP flows are told apart by their ports)'
     source.errorAtKey([...service.path, 'fragments'], message)
   }
   if (service.protocol === 'udp' && service.given('timeouts')) {

@@ -8,18 +8,25 @@ import {
   isMap,
   isPair,
   isScalar,
+  Lexer,
   LineCounter,
   type ParsedNode,
   parseDocument,
   visit,
+  type YAMLError,
 } from 'yaml'
-import { MAX_YAML_ALIASES } from '../fleet/limits.js'
+import { MAX_YAML_ALIASES, MAX_YAML_DEPTH } from '../fleet/limits.js'
 import { FILE_START, type Position, type Problem } from './problem.js'
 
 export type Path = readonly (string | number)[]
 
 /** Integers beyond Number's exact range stay bigint, and so does everything under this key. */
 const BIG_KEY = 'hash_seed'
+
+/** Of the lexer: document start, flow error, scalar ahead. They stand for no text. */
+const CONTROL_TOKENS = ['\u0002', '\u0018', '\u001f']
+
+const TOO_DEEP = `YAML: nested too deeply, expected at most ${MAX_YAML_DEPTH} levels (MAX_YAML_DEPTH)`
 
 export class Source {
   readonly value: unknown
@@ -32,6 +39,12 @@ export class Source {
     text: string,
     readonly file: string,
   ) {
+    const tooDeep = depthExceeded(text)
+    if (tooDeep !== undefined) {
+      this.#broken = true
+      this.#report('error', tooDeep, TOO_DEEP)
+      return
+    }
     try {
       this.#document = parseDocument(text, {
         intAsBigInt: true,
@@ -117,13 +130,24 @@ export class Source {
   }
 
   #reportSyntax(document: Document.Parsed): void {
-    for (const error of document.errors) {
+    const tabs = document.errors.filter(({ code }) => code === 'TAB_AS_INDENT')
+    // A tab confuses the parser about all that follows.
+    for (const error of tabs.length > 0 ? tabs : document.errors) {
       this.#broken = true
-      this.#report('error', this.#offset(error.pos[0]), `YAML: ${oneLine(error.message)}`)
+      this.#report('error', this.#offset(error.pos[0]), syntaxMessage(error))
     }
     for (const warning of document.warnings) {
-      this.#report('error', this.#offset(warning.pos[0]), `YAML: ${oneLine(warning.message)}`)
+      this.#report('error', this.#offset(warning.pos[0]), syntaxMessage(warning))
     }
+    if (this.#broken) return
+    visit(document, {
+      Alias: (_, alias) => {
+        if (alias.resolve(document) !== undefined) return
+        this.#broken = true
+        const message = `alias *${alias.source} has no anchor, expected &${alias.source} further up`
+        this.#report('error', this.#place(alias) ?? FILE_START, message)
+      },
+    })
   }
 
   #reportDuplicateKeys(document: Document.Parsed): void {
@@ -151,7 +175,7 @@ export class Source {
   #reportThrown(error: unknown): void {
     this.#broken = true
     if (error instanceof RangeError) {
-      this.#report('error', FILE_START, 'nested too deeply, expected the layout of a fleet file')
+      this.#report('error', FILE_START, TOO_DEEP)
     } else if (error instanceof ReferenceError) {
       const message = `aliases (*name) expand to too much, expected at most ${MAX_YAML_ALIASES} (MAX_YAML_ALIASES)`
       this.#report('error', this.#firstAlias(), message)
@@ -168,6 +192,25 @@ export class Source {
     })
     return position
   }
+}
+
+/** Where brackets, or dashes of one line, nest too deeply: the parser needs memory for each, whatever the file's size. */
+function depthExceeded(text: string): Position | undefined {
+  let offset = 0
+  let brackets = 0
+  let dashes = 0
+  for (const token of new Lexer().lex(text)) {
+    if (token === '[' || token === '{') brackets++
+    else if (token === ']' || token === '}') brackets--
+    else if (token === '-' || token === '?') dashes++
+    else if (token.trim() !== '') dashes = 0
+    if (brackets + dashes > MAX_YAML_DEPTH) {
+      const before = text.slice(0, offset).split('\n')
+      return { line: before.length, column: (before.at(-1)?.length ?? 0) + 1 }
+    }
+    if (!CONTROL_TOKENS.includes(token)) offset += token.length
+  }
+  return undefined
 }
 
 function child(node: unknown, segment: string | number): readonly [unknown, unknown] {
@@ -189,6 +232,13 @@ function shrink(key: unknown, value: unknown): unknown {
   if (typeof value !== 'bigint' || key === BIG_KEY) return value
   const number = Number(value)
   return Number.isSafeInteger(number) ? number : value
+}
+
+function syntaxMessage({ code, message }: YAMLError): string {
+  if (code === 'TAB_AS_INDENT') return 'YAML: a tab as indentation, expected spaces'
+  if (message.includes('call stack')) return TOO_DEEP
+  if (code === 'MULTIPLE_DOCS') return 'YAML: a second document (---), expected one'
+  return `YAML: ${oneLine(message)}`
 }
 
 function oneLine(message: string): string {

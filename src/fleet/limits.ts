@@ -28,9 +28,11 @@ export const MAX_IDLE_S = 24 * 3600
 /** The longest half-open and closing time: one hour. */
 export const MAX_SHORT_TIMEOUT_S = 3600
 
-/** A fleet at all its limits is below 1 MiB. */
-export const MAX_FLEET_FILE_BYTES = 4 * 1024 * 1024
+/** A fleet at all its limits, with the longest names, is below 1.5 MiB. */
+export const MAX_FLEET_FILE_BYTES = 2 * 1024 * 1024
 export const MAX_KEY_FILE_BYTES = 4096
 export const MAX_YAML_ALIASES = 100
+/** Brackets within brackets, or list dashes on one line. */
+export const MAX_YAML_DEPTH = 32
 /** Problems reported of one file; the rest is counted. */
 export const MAX_PROBLEMS = 200
