@@ -157,7 +157,7 @@ static int index_backends(struct sc_generation *g, const char **why)
 		uint32_t slot = backend_slot(b->id);
 
 		if (b->id == 0 || b->pop == 0 || b->deliver > SC_DELIVER_LOCAL ||
-		    b->state > SC_BACKEND_DOWN)
+		    b->state > SC_BACKEND_DOWN || b->pool >= g->h.pools)
 			return -ERANGE;
 		if (b->deliver == SC_DELIVER_LOCAL && g->node_by_id[b->node] == SC_NO_ROW)
 			return -ERANGE;
@@ -166,6 +166,7 @@ static int index_backends(struct sc_generation *g, const char **why)
 		while (g->backend_hash[slot] != SC_NO_ROW)
 			slot = (slot + 1) % SC_BACKEND_HASH;
 		g->backend_hash[slot] = i;
+		g->backend_pop[i] = sc_find_pop(g, b->pop);
 	}
 	return 0;
 }

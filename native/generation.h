@@ -45,7 +45,8 @@ struct sc_backend_row {
 	uint16_t node;		/* local delivery: the node's id, else 0 */
 	uint8_t deliver;	/* enum sc_deliver */
 	uint8_t state;		/* enum sc_backend_state */
-	uint8_t pad[6];
+	uint8_t pad[2];
+	uint32_t pool;		/* index */
 };
 
 enum sc_service_flags { SC_SERVICE_FRAGMENTS = 1 };	/* hash by addresses only */

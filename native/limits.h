@@ -24,6 +24,7 @@ enum {
 	SC_SCRATCH = 160,	/* buffers for packets made by the node itself, per call */
 
 	/* Tables. */
+	SC_MAX_FLOW_ENTRIES = 1 << 28,
 	SC_HOME_ROWS = 4096,	/* rendezvous rows of a PoP */
 	SC_FLOW_WAYS = 4,	/* entries of a cache-line bucket */
 	SC_NEGATIVE_SLOTS = 4096,	/* flows remembered as once refused */

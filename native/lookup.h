@@ -39,6 +39,7 @@ struct sc_generation {
 	struct sc_pop pops[SC_MAX_POPS];
 	uint16_t node_pop[SC_MAX_NODES];	/* node row -> index into pops */
 	uint16_t node_by_id[65536];	/* node id -> row */
+	uint16_t backend_pop[SC_MAX_BACKENDS];	/* backend row -> index into pops, SC_NO_ROW: no node there */
 	uint16_t backend_hash[SC_BACKEND_HASH];
 	uint16_t service_hash[SC_SERVICE_HASH];
 	uint16_t ntimeouts;

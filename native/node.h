@@ -59,7 +59,6 @@ struct sc_peer_view {
 struct sc_node_view {
 	uint32_t flow_capacity;
 	uint32_t flows_half_open, flows_established, flows_closing;	/* entries of any role */
-	uint32_t flows_owned;	/* of these, the ones whose backend is in this PoP */
 	uint8_t certain;	/* a "no" of this node would be certain */
 	uint16_t npeers;
 	struct sc_peer_view peers[SC_MAX_NODES];

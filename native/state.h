@@ -115,6 +115,9 @@ static inline void sc_count(struct sc_node *node, unsigned int counter)
 	node->counters[counter]++;
 }
 
+/* forward.c. */
+void sc_forward_burst(struct sc_node *node, struct sc_packet *burst, unsigned int n);
+
 /* out.c: places for what leaves. */
 
 /* Puts p, to egress, among what leaves. SC_DROP_no_buffer when that is full. */
@@ -173,6 +176,8 @@ void sc_publication_walk(struct sc_publication *pub);
 void sc_publish_to(struct sc_node *node, struct sc_peer *peer, const struct sc_record *r);
 enum sc_reason sc_publish_receive(struct sc_node *node, struct sc_peer *peer, const uint8_t *body,
 				  uint16_t len);
+enum sc_reason sc_owner_receive(struct sc_node *node, struct sc_peer *peer, const uint8_t *body,
+				uint16_t len);
 void sc_publish_acked(struct sc_node *node, struct sc_peer *peer, uint64_t number, uint64_t mask);
 void sc_publish_timers(struct sc_node *node, struct sc_peer *peer);
 void sc_owner_to(struct sc_node *node, uint16_t row, const struct sc_flow_entry *e);

@@ -1,0 +1,264 @@
+/* What a node knows of flows: recording, state, publication, and what others tell.
+ * Called by forward.c, peer.c, publish.c and the timers. See state.h. */
+#include "state.h"
+
+static const struct sc_timeouts *timeouts_of(const struct sc_node *node, const struct sc_flow_entry *e)
+{
+	return &node->g->timeouts[e->timeouts];
+}
+
+static uint16_t backend_pop(const struct sc_node *node, uint32_t backend)
+{
+	uint16_t row = sc_find_backend(node->g, backend);
+
+	return row == SC_NO_ROW ? SC_NO_ROW : node->g->backend_pop[row];
+}
+
+/* Whether this node answers for the flow: its backend is here, and so is its home. */
+static bool owned(const struct sc_node *node, const struct sc_flow_entry *e)
+{
+	return !e->cached && backend_pop(node, e->backend) == node->g->own_pop &&
+	       sc_home(node, e->flow, node->g->own_pop) == node->g->self;
+}
+
+static uint32_t life_s(const struct sc_node *node, const struct sc_flow_entry *e)
+{
+	const struct sc_timeouts *t = timeouts_of(node, e);
+
+	if (e->cached)
+		return SC_OWNER_CACHE_S;
+	if (!owned(node, e))
+		return SC_COPY_S;
+	switch ((enum sc_flow_state)e->state) {
+	case SC_FLOW_HALF_OPEN:
+		return t->half_open_s;
+	case SC_FLOW_CLOSING:
+		return t->closing_s;
+	default:
+		return t->idle_s;
+	}
+}
+
+static bool expired(const struct sc_node *node, const struct sc_flow_entry *e)
+{
+	uint32_t idle = sc_flow_idle(e, node->tick);
+
+	return idle > 0 && idle * SC_TICK_S > life_s(node, e);
+}
+
+/* Takes an expired entry away; then, never before, the others hear of it. */
+static void expire(struct sc_node *node, struct sc_flow_entry *e)
+{
+	struct sc_flow_entry gone = *e;
+	bool tell = owned(node, e);
+
+	sc_flow_remove(&node->table, e);
+	sc_count(node, SC_C_flows_expired);
+	if (tell)
+		sc_publish(node, &gone, SC_FLOW_NONE);
+}
+
+struct sc_flow_entry *sc_known(struct sc_node *node, uint64_t flow)
+{
+	struct sc_flow_entry *e = sc_flow_find(&node->table, flow);
+
+	if (e && expired(node, e)) {
+		expire(node, e);
+		return NULL;
+	}
+	return e;
+}
+
+struct sc_record sc_make_record(const struct sc_node *node, const struct sc_flow_entry *e,
+				enum sc_flow_state state)
+{
+	return (struct sc_record){
+		.flow = e->flow, .backend = e->backend, .state = (uint8_t)state,
+		.age = sc_flow_age(e, node->tick), .idle = sc_flow_idle(e, node->tick),
+	};
+}
+
+void sc_publish(struct sc_node *node, const struct sc_flow_entry *e, enum sc_flow_state state)
+{
+	struct sc_record r = sc_make_record(node, e, state);
+	uint16_t rows[SC_MAX_NODES];
+	unsigned int n = sc_holders(node, e->flow, backend_pop(node, e->backend), rows);
+
+	for (unsigned int i = 0; i < n; i++)
+		sc_publish_to(node, &node->peers[rows[i]], &r);
+}
+
+/* Makes room and an entry; tells the others what had to go, if it was this node's. */
+static struct sc_flow_entry *insert(struct sc_node *node, uint64_t flow, uint32_t backend,
+				    enum sc_flow_state state)
+{
+	static const int counter[] = {
+		[SC_EVICTED_HALF_OPEN] = SC_C_flows_evicted_half_open,
+		[SC_EVICTED_CLOSING] = SC_C_flows_evicted_closing,
+		[SC_EVICTED_IDLE] = SC_C_flows_evicted_idle,
+	};
+	struct sc_flow_entry gone, *e;
+	enum sc_eviction evicted;
+
+	e = sc_flow_insert(&node->table, flow, backend, state, node->tick, &evicted, &gone);
+	if (e && evicted != SC_EVICTED_NONE) {
+		sc_count(node, counter[evicted]);
+		if (owned(node, &gone))
+			sc_publish(node, &gone, SC_FLOW_NONE);
+	}
+	return e;
+}
+
+struct sc_flow_entry *sc_record_flow(struct sc_node *node, uint64_t flow, uint32_t backend,
+				     enum sc_flow_state state, uint8_t timeouts)
+{
+	struct sc_flow_entry *e = insert(node, flow, backend, state);
+
+	if (e) {
+		e->timeouts = timeouts & 7;
+		sc_publish(node, e, state);
+	}
+	return e;
+}
+
+/* What a client's packet makes of a flow's state. A SYN never shortens a life: a
+ * spoofed one must not. */
+static enum sc_flow_state next_state(enum sc_flow_state s, uint8_t tcp_flags)
+{
+	if (tcp_flags & (SC_TCP_FIN | SC_TCP_RST))
+		return SC_FLOW_CLOSING;
+	if (tcp_flags & SC_TCP_SYN)
+		return s == SC_FLOW_CLOSING ? SC_FLOW_HALF_OPEN : s;
+	return s == SC_FLOW_HALF_OPEN ? SC_FLOW_ESTABLISHED : s;
+}
+
+void sc_touch(struct sc_node *node, struct sc_flow_entry *e, const struct sc_way *w)
+{
+	enum sc_flow_state before = e->state, after;
+
+	if (w->ip.kind != SC_KIND_TCP)
+		return;
+	after = next_state(before, w->ip.tcp_flags);
+	e->cached = 0;
+	e->seen = node->tick;
+	e->timeouts = node->g->service_class[w->service] & 7;
+	if (after == before)
+		return;
+	if (after == SC_FLOW_HALF_OPEN)
+		sc_flow_set_age(e, node->tick, 0);
+	sc_flow_set_state(&node->table, e, after);
+	sc_publish(node, e, after);
+}
+
+/* docs/wire-format.md, section 3.2, the table. */
+static void merge_record(struct sc_node *node, struct sc_flow_entry *e, const struct sc_record *r,
+			 uint16_t heard)
+{
+	uint16_t age = sc_flow_age(e, node->tick);
+	uint16_t said = r->age > SC_AGE_MAX ? SC_AGE_MAX : r->age;
+	bool mine_is_younger = age + 1 < said;
+
+	if (mine_is_younger) {
+		if (e->backend != r->backend && r->state != SC_FLOW_NONE)
+			sc_count(node, SC_C_claims_won);
+		return;
+	}
+	if (r->state == SC_FLOW_NONE) {
+		if (e->backend == r->backend)
+			sc_flow_remove(&node->table, e);
+		return;
+	}
+	if (e->backend != r->backend && said + 1 >= age && e->backend < r->backend) {
+		sc_count(node, SC_C_claims_won);
+		return;
+	}
+	if (e->backend != r->backend)
+		sc_count(node, SC_C_claims_lost);
+	e->backend = r->backend;
+	e->cached = 0;
+	e->seen = heard;
+	sc_flow_set_age(e, node->tick, said);
+	sc_flow_set_state(&node->table, e, r->state);
+}
+
+void sc_take_record(struct sc_node *node, const struct sc_record *r, uint16_t origin)
+{
+	uint16_t pop = backend_pop(node, r->backend);
+	struct sc_flow_entry *e = sc_known(node, r->flow);
+	/* Only the owner's word makes a copy as good as new. */
+	uint16_t idle = node->g->node_pop[origin] == pop ? 0 : r->idle;
+	uint16_t heard = (uint16_t)(node->tick - idle);
+
+	if (e) {
+		merge_record(node, e, r, heard);
+		return;
+	}
+	if (r->state == SC_FLOW_NONE || pop == SC_NO_ROW)
+		return;
+	e = insert(node, r->flow, r->backend, r->state);
+	if (!e)
+		return;
+	e->seen = heard;
+	sc_flow_set_age(e, node->tick, r->age);
+}
+
+void sc_take_owner(struct sc_node *node, const struct sc_record *r, uint16_t origin)
+{
+	struct sc_flow_entry *e = sc_known(node, r->flow);
+
+	if (r->state == SC_FLOW_NONE || backend_pop(node, r->backend) == SC_NO_ROW)
+		return;
+	if (sc_home(node, r->flow, node->g->own_pop) == node->g->self) {
+		sc_take_record(node, r, origin);
+		return;
+	}
+	if (!e) {
+		/* A cache entry makes no established flow give way. */
+		e = insert(node, r->flow, r->backend, SC_FLOW_HALF_OPEN);
+		if (!e)
+			return;
+		e->cached = 1;
+	}
+	e->backend = r->backend;
+	e->seen = node->tick;
+	sc_flow_set_age(e, node->tick, r->age);
+	sc_flow_set_state(&node->table, e, r->state);
+}
+
+enum { SWEEP_S = 60, SWEEPS_PER_REPUBLICATION = SC_REPUBLISH_S / SWEEP_S };
+
+static void sweep_bucket(struct sc_node *node, uint32_t bucket)
+{
+	bool republish = (bucket + node->sweep_pass) % SWEEPS_PER_REPUBLICATION == 0;
+
+	for (int i = 0; i < SC_FLOW_WAYS; i++) {
+		struct sc_flow_entry *e = &node->table.buckets[bucket].way[i];
+
+		if (e->state == SC_FLOW_NONE)
+			continue;
+		if (expired(node, e)) {
+			expire(node, e);
+			continue;
+		}
+		sc_flow_set_age(e, node->tick, sc_flow_age(e, node->tick));
+		if (republish && owned(node, e))
+			sc_publish(node, e, e->state);
+	}
+}
+
+void sc_sweep(struct sc_node *node)
+{
+	uint64_t buckets = (uint64_t)node->table.mask + 1;
+	uint64_t past_us = node->now_us - node->sweep_us;
+	uint64_t due = past_us >= SWEEP_S * SC_S ? buckets : past_us * buckets / (SWEEP_S * SC_S);
+
+	if (due == 0)
+		return;
+	node->sweep_us = due == buckets ? node->now_us : node->sweep_us + due * SWEEP_S * SC_S / buckets;
+	for (; due > 0; due--) {
+		sweep_bucket(node, node->sweep_next);
+		node->sweep_next = (node->sweep_next + 1) & node->table.mask;
+		if (node->sweep_next == 0)
+			node->sweep_pass++;
+	}
+}

@@ -1,0 +1,310 @@
+/* The packet's way through a node, top to bottom. Called by the worker, the
+ * Node-API addon's memory nodes, test programs and simulators through
+ * sc_forward(). Every packet ends in what leaves (an exit counter) or in exactly
+ * one drop counter.
+ *
+ *   raw VIP packet --parse--service--flow id--> ingress --> home --> deliver | forward
+ *   ASK            --parse--tag-----service----flow id---> home --> deliver | forward
+ *   FORWARD        --parse--tag-----service----flow id------------> owner --> deliver
+ *   control        --parse--tag--> session --> flow table
+ */
+#include "flow_id.h"
+#include "state.h"
+
+static enum sc_reason find_service(struct sc_way *w);
+static enum sc_reason stateless(struct sc_way *w);
+static enum sc_reason ingress(struct sc_way *w);
+static enum sc_reason home(struct sc_way *w);
+static enum sc_reason owner(struct sc_way *w);
+static enum sc_reason plain(struct sc_way *w);
+static bool has_state(const struct sc_way *w);
+
+static enum sc_reason way_of(struct sc_way *w)
+{
+	enum sc_reason r;
+
+	if ((r = sc_parse(w->packet->data, w->packet->len, &w->ip)) != SC_OK)
+		return r;
+	if (sc_is_gue(w->node, w->packet, &w->ip)) {
+		if ((r = sc_gue_open(w)) != SC_OK)
+			return r;
+		if (w->verb >= SC_VERB_HELLO && w->verb <= SC_VERB_OWNER) {
+			r = sc_control_receive(w);
+			if (r == SC_OK)
+				sc_count(w->node, SC_C_consumed);
+			return r;
+		}
+	} else if (sc_addr_eq(&w->ip.dst, &w->node->self)) {
+		return SC_DROP_not_ours;
+	}
+	if ((r = find_service(w)) != SC_OK)
+		return r;
+	if (w->verb == SC_VERB_PLAIN)
+		return plain(w);
+	if (w->verb == SC_VERB_RELAY)
+		return SC_DROP_relay_unsupported;
+	if (!has_state(w))
+		return stateless(w);
+	switch (w->verb) {
+	case SC_VERB_ASK:
+		sc_count(w->node, SC_C_ask_received);
+		return home(w);
+	case SC_VERB_FORWARD:
+		sc_count(w->node, SC_C_forward_received);
+		return owner(w);
+	default:
+		return ingress(w);
+	}
+}
+
+void sc_forward_burst(struct sc_node *node, struct sc_packet *burst, unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		struct sc_way w = { .node = node, .packet = &burst[i], .origin = SC_NO_ROW };
+		enum sc_reason r = way_of(&w);
+
+		if (r != SC_OK)
+			sc_count(node, (unsigned int)r);
+	}
+	sc_owner_flush(node);
+}
+
+/* TCP needs an owner; UDP and pings go by Maglev alone. */
+static bool has_state(const struct sc_way *w)
+{
+	return w->ip.proto == SC_PROTO_TCP;
+}
+
+/* Which service, and the flow id by its rules. */
+static enum sc_reason find_service(struct sc_way *w)
+{
+	const struct sc_generation *g = w->node->g;
+	struct sc_parsed *ip = &w->ip;
+	bool portless = ip->kind == SC_KIND_FRAGMENT || ip->first_fragment;
+
+	if (ip->kind == SC_KIND_ICMP_ECHO) {
+		w->service = sc_find_portless_service(g, &ip->dst, 0);
+		portless = true;
+	} else if (portless) {
+		w->service = sc_find_portless_service(g, &ip->dst, ip->proto);
+		if (w->service == SC_NO_ROW && sc_find_portless_service(g, &ip->dst, 0) != SC_NO_ROW)
+			return SC_DROP_fragment;
+	} else {
+		w->service = sc_find_service(g, &ip->dst, ip->dport, ip->proto);
+	}
+	if (w->service == SC_NO_ROW)
+		return SC_DROP_no_service;
+	portless = portless || g->services[w->service].flags & SC_SERVICE_FRAGMENTS;
+	w->flow = sc_flow_id(&ip->src, &ip->dst, portless ? 0 : ip->sport, portless ? 0 : ip->dport,
+			     ip->proto, g->h.hash_seed);
+	return SC_OK;
+}
+
+static void count_traffic(struct sc_way *w, uint16_t backend)
+{
+	uint64_t *s = w->node->service_counters + w->service * SC_TRAFFIC_COUNT;
+	uint64_t *b = w->node->backend_counters + backend * SC_TRAFFIC_COUNT;
+
+	s[SC_TRAFFIC_PACKETS]++;
+	b[SC_TRAFFIC_PACKETS]++;
+	s[SC_TRAFFIC_BYTES] += w->ip.total_len;
+	b[SC_TRAFFIC_BYTES] += w->ip.total_len;
+}
+
+/* To a backend of this PoP, which is at row backend. */
+static enum sc_reason deliver(struct sc_way *w, uint16_t backend)
+{
+	struct sc_node *node = w->node;
+	const struct sc_backend_row *b = &node->g->backends[backend];
+	enum sc_reason r;
+
+	if (b->deliver == SC_DELIVER_LOCAL && b->node == node->self_id) {
+		w->packet->len = w->ip.total_len;
+		r = sc_emit(node, w->packet, SC_EGRESS_LOCAL);
+		if (r == SC_OK)
+			sc_count(node, SC_C_delivered_local);
+	} else {
+		r = sc_gue_to_backend(w, &b->addr);
+		if (r == SC_OK)
+			sc_count(node, SC_C_delivered_gue);
+	}
+	if (r == SC_OK) {
+		count_traffic(w, backend);
+		if (w->ip.kind == SC_KIND_ICMP_ERROR)
+			sc_count(node, SC_C_icmp_steered);
+	}
+	return r;
+}
+
+/* By Maglev alone, nothing remembered. */
+static enum sc_reason stateless(struct sc_way *w)
+{
+	uint16_t backend = sc_maglev(w->node->g, w->node->g->services[w->service].pool, w->flow);
+
+	return backend == SC_NO_BACKEND ? SC_DROP_no_backend : deliver(w, backend);
+}
+
+/* Where a known flow goes: to its backend if that is of this PoP, else to its owner
+ * node. */
+static enum sc_reason follow(struct sc_way *w, const struct sc_flow_entry *e, uint16_t backend)
+{
+	struct sc_node *node = w->node;
+	const struct sc_generation *g = node->g;
+	uint16_t pop = g->backend_pop[backend];
+	enum sc_reason r;
+	uint16_t row;
+
+	if (pop == g->own_pop)
+		return deliver(w, backend);
+	row = pop == SC_NO_ROW ? SC_NO_ROW : sc_home(node, w->flow, pop);
+	if (row == SC_NO_ROW)
+		return SC_DROP_peer_unreachable;
+	sc_count(node, e->cached ? SC_C_misrouted_cached : SC_C_misrouted_home);
+	r = sc_gue_to_node(w, row, SC_VERB_FORWARD, e->backend);
+	if (r == SC_OK)
+		sc_count(node, SC_C_forwarded);
+	return r;
+}
+
+static bool is_syn(const struct sc_way *w)
+{
+	return w->ip.kind == SC_KIND_TCP &&
+	       (w->ip.tcp_flags & (SC_TCP_SYN | SC_TCP_ACK | SC_TCP_RST | SC_TCP_FIN)) == SC_TCP_SYN;
+}
+
+/* A raw VIP packet. What this node may know by hearsay is good for a while; the
+ * beginning and the end of a flow are the home's to see. */
+static enum sc_reason ingress(struct sc_way *w)
+{
+	struct sc_node *node = w->node;
+	uint16_t at = sc_home(node, w->flow, node->g->own_pop);
+	const uint8_t turning = SC_TCP_SYN | SC_TCP_FIN | SC_TCP_RST;
+	struct sc_flow_entry *e;
+	enum sc_reason r;
+
+	if (at == node->g->self)
+		return home(w);
+	e = sc_known(node, w->flow);
+	if (e && !(w->ip.tcp_flags & turning) &&
+	    sc_flow_idle(e, node->tick) * SC_TICK_S < SC_OWNER_CACHE_S) {
+		uint16_t backend = sc_find_backend(node->g, e->backend);
+
+		if (backend != SC_NO_ROW)
+			return follow(w, e, backend);
+	}
+	r = sc_gue_to_node(w, at, SC_VERB_ASK, 0);
+	if (r == SC_OK)
+		sc_count(node, SC_C_asked);
+	return r;
+}
+
+/* The Maglev choice for a SYN of a flow that is new, or whose old backend will not
+ * have it. */
+static enum sc_reason choose(struct sc_way *w, struct sc_flow_entry *e)
+{
+	struct sc_node *node = w->node;
+	const struct sc_generation *g = node->g;
+	uint16_t backend = sc_maglev(g, g->services[w->service].pool, w->flow);
+
+	if (backend == SC_NO_BACKEND)
+		return SC_DROP_no_backend;
+	if (e)
+		sc_flow_remove(&node->table, e);
+	e = sc_record_flow(node, w->flow, g->backends[backend].id, SC_FLOW_HALF_OPEN,
+			   g->service_class[w->service]);
+	if (!e)
+		return SC_DROP_table_full;
+	sc_count(node, SC_C_flows_new);
+	node->service_counters[w->service * SC_TRAFFIC_COUNT + SC_TRAFFIC_NEW_FLOWS]++;
+	node->backend_counters[backend * SC_TRAFFIC_COUNT + SC_TRAFFIC_NEW_FLOWS]++;
+	if (w->origin != SC_NO_ROW)
+		sc_owner_to(node, w->origin, e);
+	return deliver(w, backend);
+}
+
+/* A flow that its home does not know: silence, unless the "no" is certain twice. */
+static enum sc_reason unknown(struct sc_way *w)
+{
+	struct sc_node *node = w->node;
+	struct sc_refusal *slot = &node->refusals[(uint32_t)w->flow & (SC_NEGATIVE_SLOTS - 1)];
+	uint64_t past = node->now_us - slot->since_us;
+
+	if (w->ip.kind != SC_KIND_TCP)
+		return SC_DROP_unknown_icmp;
+	if (!sc_certain(node))
+		return SC_DROP_uncertain;
+	if (slot->since_us == 0 || slot->flow != w->flow || past > SC_NEGATIVE_US) {
+		*slot = (struct sc_refusal){ w->flow, node->now_us };
+		return SC_DROP_first_refusal;
+	}
+	if (past < SC_CERTAIN_US)
+		return SC_DROP_first_refusal;
+	sc_count(node, SC_C_certain_no);
+	return stateless(w);
+}
+
+/* The flow's home in this PoP. */
+static enum sc_reason home(struct sc_way *w)
+{
+	struct sc_node *node = w->node;
+	struct sc_flow_entry *e = sc_known(node, w->flow);
+	uint16_t backend;
+	bool gone;
+
+	if (!e)
+		return is_syn(w) ? choose(w, NULL) : unknown(w);
+	backend = sc_find_backend(node->g, e->backend);
+	gone = backend == SC_NO_ROW || (node->g->backends[backend].state != SC_BACKEND_READY &&
+					e->state != SC_FLOW_HALF_OPEN);
+	if (gone && is_syn(w))
+		return choose(w, e);
+	if (backend == SC_NO_ROW)
+		return SC_DROP_backend_gone;
+	if (node->g->backend_pop[backend] == node->g->own_pop)
+		sc_touch(node, e, w);
+	if (w->origin != SC_NO_ROW)
+		sc_owner_to(node, w->origin, e);
+	return follow(w, e, backend);
+}
+
+/* The owner node, or who stands in for it. */
+static enum sc_reason owner(struct sc_way *w)
+{
+	struct sc_node *node = w->node;
+	uint16_t backend = sc_find_backend(node->g, w->named);
+	struct sc_flow_entry *e;
+
+	if (backend == SC_NO_ROW || node->g->backend_pop[backend] != node->g->own_pop)
+		return SC_DROP_wrong_backend;
+	e = sc_known(node, w->flow);
+	if (e && e->backend != w->named) {
+		sc_owner_to(node, w->origin, e);
+		return SC_DROP_owner_differs;
+	}
+	if (!e && w->ip.kind == SC_KIND_TCP) {
+		e = sc_record_flow(node, w->flow, w->named,
+				   is_syn(w) ? SC_FLOW_HALF_OPEN : SC_FLOW_ESTABLISHED,
+				   node->g->service_class[w->service]);
+		if (e)
+			sc_count(node, SC_C_flows_learned);
+	}
+	if (e)
+		sc_touch(node, e, w);
+	return deliver(w, backend);
+}
+
+/* Plain GUE from a node of this PoP: one of the backends that this node delivers to
+ * locally. */
+static enum sc_reason plain(struct sc_way *w)
+{
+	const struct sc_generation *g = w->node->g;
+	uint32_t pool = g->services[w->service].pool;
+
+	for (uint16_t i = 0; i < g->h.backends; i++) {
+		const struct sc_backend_row *b = &g->backends[i];
+
+		if (b->deliver == SC_DELIVER_LOCAL && b->node == w->node->self_id && b->pool == pool)
+			return deliver(w, i);
+	}
+	return SC_DROP_wrong_backend;
+}
