@@ -1,6 +1,5 @@
 // "Did you mean": the known word nearest to a mistyped one. Called by src/config and by verbs that take names.
-// Guarantees: the same answer for any order of the known words' equals (the first listed wins); silence rather
-// than a far-fetched guess.
+// Guarantees: the nearest word, of equally near ones the first; silence rather than a far-fetched guess.
 
 /** `; did you mean "x"?` or nothing, to be appended to a message. */
 export function didYouMean(word: string, known: Iterable<string>): string {
