@@ -231,13 +231,13 @@ static enum sc_reason unknown(struct sc_way *w)
 
 	if (w->ip.kind != SC_KIND_TCP)
 		return SC_DROP_unknown_icmp;
-	if (!sc_certain(node))
+	if (!sc_certain(node, 0))
 		return SC_DROP_uncertain;
 	if (slot->since_us == 0 || slot->flow != w->flow || past > SC_NEGATIVE_US) {
 		*slot = (struct sc_refusal){ w->flow, node->now_us };
 		return SC_DROP_first_refusal;
 	}
-	if (past < SC_CERTAIN_US)
+	if (past < SC_CERTAIN_US || !sc_certain(node, slot->since_us))
 		return SC_DROP_first_refusal;
 	sc_count(node, SC_C_certain_no);
 	return stateless(w);

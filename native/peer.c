@@ -284,7 +284,14 @@ void sc_peers_timers(struct sc_node *node)
 		node->filled = has_filled(node);
 }
 
-bool sc_certain(const struct sc_node *node)
+/* Whether the peer has told how many batches it sent, at a time when it must have
+ * sent what it knew at since_us. */
+static bool told_since(const struct sc_peer *peer, uint64_t since_us)
+{
+	return since_us == 0 || peer->heard_us >= since_us + peer->rtt_us + SC_FLUSH_US;
+}
+
+bool sc_certain(const struct sc_node *node, uint64_t since_us)
 {
 	if (!node->filled)
 		return false;
@@ -293,7 +300,7 @@ bool sc_certain(const struct sc_node *node)
 
 		if (i == node->g->self)
 			continue;
-		if (peer->alive ? sc_publication_complete(&peer->pub) :
+		if (peer->alive ? sc_publication_complete(&peer->pub) && told_since(peer, since_us) :
 				  node->now_us - peer->last_alive_us > SC_COPY_S * SC_S)
 			continue;
 		return false;

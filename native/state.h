@@ -164,7 +164,10 @@ void sc_sweep(struct sc_node *node);
 void sc_peers_init(struct sc_node *node);
 enum sc_reason sc_control_receive(struct sc_way *w);
 void sc_peers_timers(struct sc_node *node);
-bool sc_certain(const struct sc_node *node);
+
+/* Whether a "no" of this node is certain; of a flow first asked for at since_us (0:
+ * now), also against a publication that was lost on its way and not missed yet. */
+bool sc_certain(const struct sc_node *node, uint64_t since_us);
 
 /* Sends one control message in the peer's session. */
 enum sc_reason sc_send_control(struct sc_node *node, struct sc_peer *peer, enum sc_verb verb,

@@ -58,7 +58,7 @@ TEST("an unknown flow gets silence, then, after two certain refusals 500 ms apar
 	CHECK_EQ(f.counters[0][SC_DROP_first_refusal], 1);
 	fleet_run(&f, 400 * SC_MS);
 	CHECK_EQ(fleet_client(&f, 1, 1, CLIENT, 999, SC_TCP_ACK, 0), 0);
-	fleet_run(&f, 200 * SC_MS);
+	fleet_run(&f, 1200 * SC_MS);
 	CHECK(fleet_client(&f, 1, 1, CLIENT, 999, SC_TCP_ACK, 0) != 0);
 	CHECK_EQ(f.counters[0][SC_C_certain_no], 1);
 	fleet_stop(&f);
@@ -79,6 +79,28 @@ TEST("a publication lost on the wire is sent again and known then")
 	CHECK_EQ(fleet_client(&f, 2, 1, CLIENT, 7, SC_TCP_ACK, 0), 0);
 	fleet_run(&f, 450 * SC_MS);
 	CHECK_EQ(f.counters[0][SC_C_publish_batches_resent], 1);
+	CHECK_EQ(fleet_client(&f, 2, 1, CLIENT, 7, SC_TCP_ACK, 0), at);
+	fleet_stop(&f);
+}
+
+TEST("a publication lost twice is not taken for a certain no")
+{
+	struct fleet f;
+	uint32_t at;
+
+	fleet_start(&f, 2, 1, 2, 1024);
+	fleet_run(&f, 5 * SC_S);
+	at = fleet_client(&f, 1, 1, CLIENT, 7, SC_TCP_SYN, 0);
+	f.lose = 1;
+	fleet_run(&f, 4 * SC_MS);
+	for (int i = 0; i < 40; i++) {
+		uint32_t got = fleet_client(&f, 2, 1, CLIENT, 7, SC_TCP_ACK, 0);
+
+		CHECK(got == 0 || got == at);
+		if (i == 14)
+			f.lose = 1;	/* the batch again */
+		fleet_run(&f, 25 * SC_MS);
+	}
 	CHECK_EQ(fleet_client(&f, 2, 1, CLIENT, 7, SC_TCP_ACK, 0), at);
 	fleet_stop(&f);
 }
