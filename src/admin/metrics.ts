@@ -1,0 +1,396 @@
+// The one table of metrics: name, labels, help, and where each value comes from. Read by the registry below (for
+// /metrics) and by reference.ts (for docs/metrics.md). Guarantees: prefix steadycast_, base units, every label set there
+// from the start, never a client as a label.
+
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import type { CounterInfo, PeerView, WorkerStatus } from '../dataplane/addon.js'
+import type { Generation } from '../dataplane/generation.js'
+import type { Fleet, FleetNode } from '../fleet/model.js'
+import { VERSION } from '../version.js'
+
+/** Everything a value can come from. */
+export interface MetricsInput {
+  readonly side: 'node' | 'backend'
+  readonly table: readonly CounterInfo[]
+  readonly counters: BigUint64Array
+  readonly generation: Generation
+  readonly fleet: Fleet
+  /** The fleet's other nodes; none on a backend machine. */
+  readonly peers: readonly FleetNode[]
+  readonly worker: () => Pick<WorkerStatus, 'busyUs' | 'loops' | 'view'>
+}
+
+type Labels = Readonly<Record<string, string | number>>
+type Sample = readonly [labels: Labels, value: number]
+
+export interface Metric {
+  readonly name: string
+  readonly kind: 'counter' | 'gauge'
+  readonly labels: readonly string[]
+  readonly help: string
+  /** Where it is served: by `run` alone, or by `backend` too. */
+  readonly sides: 'node' | 'both'
+  /** The events of native/reason.h that it shows. */
+  readonly events: readonly string[]
+  readonly read: (input: MetricsInput) => Iterable<Sample>
+}
+
+type Sides = Metric['sides']
+
+function at(input: MetricsInput, kind: CounterInfo['kind'], name: string): number {
+  const index = input.table.findIndex((row) => row.kind === kind && row.name === name)
+  if (index < 0) throw new Error(`the data path has no counter ${kind} ${name}`)
+  return Number(input.counters[index] ?? 0n)
+}
+
+/** A counter without labels that shows one event. */
+function event(name: string, of: string, sides: Sides, help: string): Metric {
+  return {
+    name: `steadycast_${name}_total`,
+    kind: 'counter',
+    labels: [],
+    help,
+    sides,
+    events: [of],
+    read: (input) => [[{}, at(input, 'event', of)]],
+  }
+}
+
+/** A counter with one label, each value of which shows one event. */
+function events(
+  name: string,
+  label: string,
+  of: Readonly<Record<string, string>>,
+  help: string,
+): Metric {
+  return {
+    name: `steadycast_${name}_total`,
+    kind: 'counter',
+    labels: [label],
+    help,
+    sides: 'node',
+    events: Object.values(of),
+    read: (input) =>
+      Object.entries(of).map(([value, from]) => [{ [label]: value }, at(input, 'event', from)]),
+  }
+}
+
+/** A counter with one label whose values are all rows of one kind. */
+function kind(name: string, label: string, of: 'drop' | 'exit', help: string): Metric {
+  return {
+    name: `steadycast_${name}_total`,
+    kind: 'counter',
+    labels: [label],
+    help,
+    sides: 'both',
+    events: [],
+    read: (input) =>
+      input.table
+        .filter((row) => row.kind === of)
+        .map((row) => [{ [label]: row.name }, at(input, of, row.name)]),
+  }
+}
+
+type Read = Metric['read']
+
+function gauge(name: string, labels: readonly string[], help: string, read: Read): Metric {
+  return {
+    name: `steadycast_${name}`,
+    kind: 'gauge',
+    labels,
+    help,
+    sides: 'node',
+    events: [],
+    read,
+  }
+}
+
+/** A gauge of every peer, 0 until the worker has seen it. */
+function peerGauge(name: string, help: string, value: (peer: PeerView) => number): Metric {
+  return gauge(name, ['peer', 'pop'], help, (input) => {
+    const seen = new Map(input.worker().view?.peers.map((peer) => [peer.nodeId, peer]))
+    return input.peers.map((node) => {
+      const peer = seen.get(node.id)
+      const pop = input.fleet.pops.find(({ id }) => id === node.popId)?.name ?? ''
+      return [{ peer: node.name, pop }, peer === undefined ? 0 : value(peer)]
+    })
+  })
+}
+
+const TRAFFIC = [
+  { index: 0, name: 'packets', what: 'Packets' },
+  { index: 1, name: 'bytes', what: 'Bytes of packets' },
+  { index: 2, name: 'new_flows', what: 'Flows recorded on a SYN' },
+] as const
+
+/** enum sc_traffic of native/node.h: three counters for each service row, then three for each backend row. */
+function trafficOf(input: MetricsInput, row: number, index: number): number {
+  return Number(input.counters[input.table.length + row * TRAFFIC.length + index] ?? 0n)
+}
+
+function serviceMetrics(): readonly Metric[] {
+  return TRAFFIC.map(({ index, name, what }) => ({
+    name: `steadycast_service_${name}_total`,
+    kind: 'counter',
+    labels: ['service'],
+    help: `${what} for the service on this node, all its ports together.`,
+    sides: 'node',
+    events: [],
+    read: (input) => {
+      const sums = new Map(input.fleet.services.map((service) => [service.name, 0]))
+      input.generation.serviceRows.forEach((service, row) => {
+        sums.set(service.name, (sums.get(service.name) ?? 0) + trafficOf(input, row, index))
+      })
+      return [...sums].map(([service, value]): Sample => [{ service }, value])
+    },
+  }))
+}
+
+function backendMetrics(): readonly Metric[] {
+  return TRAFFIC.map(({ index, name, what }) => ({
+    name: `steadycast_backend_${name}_total`,
+    kind: 'counter',
+    labels: ['backend', 'pop'],
+    help: `${what} that this node chose, found or was asked to use the backend for.`,
+    sides: 'node',
+    events: [],
+    read: (input) =>
+      input.generation.backendRows.map((backend, position): Sample => {
+        const row = input.generation.serviceRows.length + position
+        const pop = input.fleet.pops.find(({ id }) => id === backend.popId)?.name ?? ''
+        return [{ backend: backend.name, pop }, trafficOf(input, row, index)]
+      }),
+  }))
+}
+
+const SILENT = ['uncertain', 'first_refusal', 'peer_unreachable'] as const
+
+const misrouted: Metric = {
+  name: 'steadycast_misrouted_packets_total',
+  kind: 'counter',
+  labels: ['outcome'],
+  help: "Packets of flows that another PoP holds or that nobody here knows: cached and home went to the owner node (known from an OWNER answer, or as the flow's home), silent were dropped rather than risk a reset, certain_no went to the Maglev choice.",
+  sides: 'node',
+  events: ['misrouted_cached', 'misrouted_home', 'certain_no'],
+  read: (input) => [
+    [{ outcome: 'cached' }, at(input, 'event', 'misrouted_cached')],
+    [{ outcome: 'home' }, at(input, 'event', 'misrouted_home')],
+    [{ outcome: 'silent' }, SILENT.reduce((sum, name) => sum + at(input, 'drop', name), 0)],
+    [{ outcome: 'certain_no' }, at(input, 'event', 'certain_no')],
+  ],
+}
+
+const flowEntries = gauge(
+  'flow_table_entries',
+  ['state'],
+  'Entries of the flow table by state, in whatever role this node holds them.',
+  (input) => {
+    const view = input.worker().view
+    return [
+      [{ state: 'half_open' }, view?.flowsHalfOpen ?? 0],
+      [{ state: 'established' }, view?.flowsEstablished ?? 0],
+      [{ state: 'closing' }, view?.flowsClosing ?? 0],
+    ]
+  },
+)
+
+const maglevSlots = gauge(
+  'maglev_slots',
+  ['pool', 'backend'],
+  "Slots of this PoP's Maglev table of the pool that the backend holds: its share of new flows.",
+  (input) =>
+    input.generation.pools.flatMap(({ pool, held }) =>
+      held.map(({ backend, slots }): Sample => [{ pool, backend: backend.name }, slots]),
+    ),
+)
+
+/** Of the worker and the program, on both sides. */
+const program: readonly Metric[] = [
+  {
+    name: 'steadycast_worker_busy_seconds_total',
+    kind: 'counter',
+    labels: [],
+    help: 'Time the worker spent on packets and timers; its rate is the load of one core, 1 is all of it.',
+    sides: 'both',
+    events: [],
+    read: (input) => [[{}, input.worker().busyUs / 1e6]],
+  },
+  {
+    name: 'steadycast_worker_loops_total',
+    kind: 'counter',
+    labels: [],
+    help: 'Turns of the worker loop; standing still, the worker hangs.',
+    sides: 'both',
+    events: [],
+    read: (input) => [[{}, input.worker().loops]],
+  },
+  {
+    name: 'steadycast_build_info',
+    kind: 'gauge',
+    labels: ['version', 'node_version'],
+    help: 'Always 1; the labels say what is running.',
+    sides: 'both',
+    events: [],
+    read: () => [[{ version: VERSION, node_version: process.version }, 1]],
+  },
+]
+
+export const METRICS: readonly Metric[] = [
+  event('received_packets', 'rx_packets', 'both', 'Packets received, raw and encapsulated.'),
+  event('received_bytes', 'rx_bytes', 'both', 'Bytes of received packets, IP headers included.'),
+  event('transmitted_packets', 'tx_packets', 'both', 'Packets transmitted.'),
+  event(
+    'transmitted_bytes',
+    'tx_bytes',
+    'both',
+    'Bytes of transmitted packets, IP headers included.',
+  ),
+  event('transmit_errors', 'tx_errors', 'both', 'Packets that the kernel refused to send.'),
+  kind('dropped_packets', 'reason', 'drop', 'Packets whose way ended here, by reason.'),
+  kind('packets', 'exit', 'exit', 'Packets that were not dropped, by where they went.'),
+  misrouted,
+  event(
+    'forward_received_packets',
+    'forward_received',
+    'node',
+    'FORWARD packets from other PoPs taken in.',
+  ),
+  event(
+    'ask_received_packets',
+    'ask_received',
+    'node',
+    'ASK packets from nodes of this PoP taken in.',
+  ),
+  ...serviceMetrics(),
+  ...backendMetrics(),
+  events(
+    'recorded_flows',
+    'source',
+    { syn: 'flows_new', forward: 'flows_learned' },
+    'Flows entered in the flow table: on a SYN, or from a FORWARD of a flow unknown here.',
+  ),
+  event('expired_flows', 'flows_expired', 'node', 'Flows that ended by their idle time.'),
+  flowEntries,
+  gauge('flow_table_capacity_entries', [], 'Entries that the flow table has room for.', (input) => [
+    [{}, input.worker().view?.flowCapacity ?? 0],
+  ]),
+  events(
+    'flow_table_evictions',
+    'cause',
+    {
+      half_open: 'flows_evicted_half_open',
+      closing: 'flows_evicted_closing',
+      idle: 'flows_evicted_idle',
+    },
+    'Entries that made room for a new flow: half-open ones, closing ones, the longest idle.',
+  ),
+  events(
+    'claims',
+    'outcome',
+    { won: 'claims_won', lost: 'claims_lost' },
+    "Two PoPs claimed a flow: this node's entry stayed, or the other's won.",
+  ),
+  peerGauge('peer_up', '1 when the peer answers HELLOs, both ways.', ({ up }) => Number(up)),
+  peerGauge(
+    'peer_filled',
+    '1 when the peer has sent this node all it holds, without a gap since.',
+    ({ filled }) => Number(filled),
+  ),
+  peerGauge('peer_reports_filled', '1 when the peer says that it has filled itself.', (peer) =>
+    Number(peer.peerFilled),
+  ),
+  peerGauge(
+    'peer_round_trip_seconds',
+    'Round-trip time to the peer; 0 until it is known.',
+    ({ rttUs }) => (rttUs ?? 0) / 1e6,
+  ),
+  peerGauge(
+    'peer_unacknowledged_batches',
+    'Publication batches the peer has yet to acknowledge.',
+    (peer) => peer.unacked,
+  ),
+  peerGauge(
+    'peer_protocol_version',
+    'Version spoken with the peer; 0 until it is known.',
+    (peer) => peer.version,
+  ),
+  gauge(
+    'certain',
+    [],
+    '1 when this node may say of a flow that nobody has it: filled, and every peer heard without a gap.',
+    (input) => [[{}, Number(input.worker().view?.certain ?? false)]],
+  ),
+  events(
+    'published_flows',
+    'direction',
+    { sent: 'publish_flows_sent', received: 'publish_flows_received' },
+    'Flows in publications, sent for the first time or received.',
+  ),
+  events(
+    'publication_batches',
+    'event',
+    {
+      sent: 'publish_batches_sent',
+      acknowledged: 'publish_batches_acked',
+      resent: 'publish_batches_resent',
+      given_up: 'publish_overflow',
+    },
+    "Publication batches: sent for the first time, acknowledged, sent again, given up because a peer's window was full (a table walk follows).",
+  ),
+  events(
+    'table_walks',
+    'event',
+    { started: 'walks_started', finished: 'walks_finished' },
+    'Walks of the flow table on behalf of a peer that missed publications.',
+  ),
+  events(
+    'hellos',
+    'direction',
+    { sent: 'hello_sent', received: 'hello_received' },
+    'HELLO messages between nodes.',
+  ),
+  events(
+    'owner_answers',
+    'direction',
+    { sent: 'owner_sent', received: 'owner_received' },
+    'OWNER answers: which backend has a flow.',
+  ),
+  event(
+    'icmp_steered_packets',
+    'icmp_steered',
+    'node',
+    "ICMP errors steered to their flow's backend.",
+  ),
+  event('segments_cut', 'segments_cut', 'node', 'TCP segments cut in two to fit the path.'),
+  event('too_big_sent_packets', 'too_big_sent', 'node', 'Packet-too-big answers sent.'),
+  maglevSlots,
+  ...program,
+]
+
+/** A registry whose values are read when it is scraped. */
+export function metricsRegistry(input: MetricsInput): Registry {
+  const register = new Registry()
+  collectDefaultMetrics({ register })
+  for (const { name, help, labels, kind, sides, read } of METRICS) {
+    if (sides === 'node' && input.side === 'backend') continue
+    const common = { name, help, labelNames: [...labels], registers: [register] }
+    if (kind === 'gauge') {
+      new Gauge({
+        ...common,
+        collect() {
+          this.reset()
+          for (const [sample, value] of read(input)) this.set(sample, value)
+        },
+      })
+    } else {
+      new Counter({
+        ...common,
+        collect() {
+          this.reset()
+          for (const [sample, value] of read(input)) this.inc(sample, value)
+        },
+      })
+    }
+  }
+  return register
+}

@@ -1,0 +1,51 @@
+// Fleet file, key and names for the verbs that start something: read, or refused with every problem. Called by `run` and
+// `backend`. Guarantees: all problems are printed, each on its line, before the closing sentence.
+
+import { loadFleet } from '../config/fleet-file.js'
+import { loadKeys } from '../config/keys.js'
+import { count, formatProblem, type Problem } from '../config/problem.js'
+import { didYouMean } from '../config/suggest.js'
+import type { Key } from '../dataplane/generation.js'
+import type { Fleet, Pop } from '../fleet/model.js'
+import { listed } from '../host/host-error.js'
+import { UserError } from './errors.js'
+import type { Log } from './log.js'
+
+export function readFleet(path: string, log: Log): Fleet {
+  const result = loadFleet(path)
+  if (!result.ok) return refuse(path, result.problems)
+  for (const warning of result.warnings) log.warn(formatProblem(warning))
+  return result.fleet
+}
+
+export function readKeys(path: string, log: Log): readonly Key[] {
+  const result = loadKeys(path)
+  if (!result.ok) return refuse(path, result.problems)
+  for (const warning of result.warnings) log.warn(formatProblem(warning))
+  return result.keys
+}
+
+function refuse(path: string, problems: readonly Problem[]): never {
+  const [only] = problems
+  if (only !== undefined && problems.length === 1) throw new UserError(formatProblem(only))
+  for (const problem of problems) process.stderr.write(`${formatProblem(problem)}\n`)
+  const errors = problems.filter(({ severity }) => severity === 'error')
+  throw new UserError(`${path}: ${count(errors.length, 'error')}, nothing was started`)
+}
+
+/** The one of this name, and its PoP. */
+export function findNamed<T extends { readonly name: string }>(
+  fleet: Fleet,
+  of: (pop: Pop) => readonly T[],
+  what: { readonly noun: string; readonly option: string; readonly path: string },
+  name: string,
+): { readonly found: T; readonly pop: Pop } {
+  for (const pop of fleet.pops) {
+    const found = of(pop).find((candidate) => candidate.name === name)
+    if (found !== undefined) return { found, pop }
+  }
+  const names = fleet.pops.flatMap((pop) => of(pop).map((candidate) => candidate.name))
+  throw new UserError(
+    `${what.option}: ${what.path} has no ${what.noun} ${JSON.stringify(name)}, expected one of ${listed(names)}${didYouMean(name, names)}`,
+  )
+}

@@ -1,0 +1,47 @@
+// Reads and writes kernel settings under /proc/sys. Called by src/host only. Guarantees: settings of the whole machine
+// are read, never written; only those of our own device are written.
+
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { errnoCode, HostError } from './host-error.js'
+
+const ROOT = '/proc/sys'
+
+/** Path below /proc/sys, `net/ipv4/conf/all/rp_filter`; a device's name may hold dots. */
+export function readSysctl(path: string): string | undefined {
+  try {
+    return readFileSync(`${ROOT}/${path}`, 'utf8').trim()
+  } catch {
+    return undefined
+  }
+}
+
+/** Says whether the kernel took it. A setting that this kernel does not have counts as taken. */
+export function writeSysctl(path: string, value: string): boolean {
+  if (readSysctl(path) === value) return true
+  try {
+    writeFileSync(`${ROOT}/${path}`, value)
+    return true
+  } catch (error) {
+    return errnoCode(error) === 'ENOENT'
+  }
+}
+
+/** Devices that have settings of their own, without "all" and "default". */
+export function devicesWithSysctls(family: 'ipv4' | 'ipv6'): readonly string[] {
+  try {
+    return readdirSync(`${ROOT}/net/${family}/conf`).filter(
+      (name) => name !== 'all' && name !== 'default',
+    )
+  } catch {
+    return []
+  }
+}
+
+/** The strictest that the kernel applies to a device is the larger of the two values: 0 off, 1 strict, 2 loose. */
+export function allowAsymmetricReplies(device: string): void {
+  if (writeSysctl(`net/ipv4/conf/${device}/rp_filter`, '2')) return
+  if (readSysctl('net/ipv4/conf/all/rp_filter') !== '1') return
+  throw new HostError(
+    `net.ipv4.conf.all.rp_filter is 1 (strict) and /proc/sys is read-only, so clients' packets would be dropped on ${device}, expected 0 or 2: set net.ipv4.conf.all.rp_filter=2`,
+  )
+}

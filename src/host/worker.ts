@@ -1,0 +1,79 @@
+// What `run` and `backend` share around the native worker: its errors as sentences, and a watch that notices its end and
+// its peers coming and going. Guarantees: a worker that cannot start leaves its device closed.
+
+import type { Health } from '../admin/server.js'
+import { NativeError, type PortHandle, type WorkerHandle } from '../dataplane/addon.js'
+import type { Changes } from './changes.js'
+import { HostError } from './host-error.js'
+import { GUE_PORT } from './numbers.js'
+
+const WATCH_MS = 1000
+
+export function startWorker(
+  address: string,
+  port: PortHandle,
+  changes: Changes,
+  start: () => WorkerHandle,
+): WorkerHandle {
+  try {
+    const worker = start()
+    changes.add('worker', () => worker.stop())
+    return worker
+  } catch (error) {
+    port.close()
+    if (error instanceof NativeError) throw new HostError(refusal(address, error))
+    throw error
+  }
+}
+
+function refusal(address: string, { code, step, message }: NativeError): string {
+  switch (code) {
+    case 'EADDRINUSE':
+      return `UDP port ${GUE_PORT} of ${address} is taken by another program, perhaps another steadycast or the kernel's own fou: stop it ("ss -lunp sport = :${GUE_PORT}" names a program, "ip fou show" the kernel's)`
+    case 'EADDRNOTAVAIL':
+      return `UDP port ${GUE_PORT} of ${address} cannot be bound: is the address on this machine, and its device up?`
+    case 'EPERM':
+    case 'EACCES':
+      return `the kernel refused the ${step}, expected CAP_NET_ADMIN and CAP_NET_RAW in this network namespace: run it as root`
+    case 'ENOMEM':
+      return `not enough memory for the ${step}: lower "flow_table" in the fleet file (16 bytes an entry), or add memory`
+    default:
+      return `cannot start the worker: ${message}`
+  }
+}
+
+export function workerHealth(worker: WorkerHandle | undefined): Health {
+  if (worker === undefined) return { ok: false, why: 'starting: the worker does not run yet' }
+  const { error } = worker.status()
+  if (error === null) return { ok: true }
+  return { ok: false, why: `the worker has ended: ${error}` }
+}
+
+export interface WatchOptions {
+  readonly worker: WorkerHandle
+  readonly device: string
+  readonly changes: Changes
+  readonly fail: (error: unknown) => void
+  readonly peerChanged: (nodeId: number, up: boolean, rttUs: number | null) => void
+}
+
+/** Looks once a second. */
+export function watchWorker({ worker, device, changes, fail, peerChanged }: WatchOptions): void {
+  const wasUp = new Map<number, boolean>()
+  const look = () => {
+    const { error, view } = worker.status()
+    if (error !== null) {
+      fail(
+        new HostError(
+          `the worker has ended (${error}): was the device ${device} deleted? Start steadycast again`,
+        ),
+      )
+    }
+    for (const { nodeId, up, rttUs } of view?.peers ?? []) {
+      if ((wasUp.get(nodeId) ?? false) !== up) peerChanged(nodeId, up, rttUs)
+      wasUp.set(nodeId, up)
+    }
+  }
+  const timer = setInterval(look, WATCH_MS)
+  changes.add('watch', () => clearInterval(timer))
+}
