@@ -218,7 +218,7 @@ static int index_services(struct sc_generation *g, const char **why)
 		while (g->service_hash[slot] != SC_NO_ROW)
 			slot = (slot + 1) % SC_SERVICE_HASH;
 		g->service_hash[slot] = i;
-		if (classify_timeouts(g, i) < 0) {
+		if (s->proto == SC_PROTO_TCP && classify_timeouts(g, i) < 0) {
 			*why = "services: more distinct timeouts than classes";
 			return -ERANGE;
 		}

@@ -12,7 +12,7 @@ enum {
 	SC_MAX_SERVICES = 1024,	/* rows of (VIP, port, protocol) */
 	SC_MAX_POOLS = 64,
 	SC_MAX_KEYS = 2,	/* signing and previous */
-	SC_MAX_SLOTS = 4 << 20,	/* Maglev slots of all pools together */
+	SC_MAX_SLOTS = 8 << 20,	/* Maglev slots of all pools together */
 	SC_MAX_TIMEOUT_S = 86400,
 	SC_MIN_MTU = 576,
 

@@ -2,7 +2,7 @@
 // accepts without acting on it. Called by fleet-file.ts with drafts. Reports to the source.
 
 import { isLoopback } from '../fleet/address.js'
-import { MAX_POOLS, MAX_SERVICE_PORTS, MAX_VIPS } from '../fleet/limits.js'
+import { MAX_POOLS, MAX_SERVICE_PORTS, MAX_TIMEOUT_SETS, MAX_VIPS } from '../fleet/limits.js'
 import type { Drafts, PopDraft, ServiceDraft } from './drafts.js'
 import type { Path, Source } from './source.js'
 import { didYouMean } from './suggest.js'
@@ -18,6 +18,7 @@ export function checkServices(source: Source, drafts: Drafts): void {
   checkFragments(source, services)
   checkPools(source, drafts)
   checkCounts(source, services, pops)
+  checkTimeouts(source, services)
 }
 
 /** Of a file without errors. */
@@ -168,6 +169,23 @@ function checkPools(source: Source, { pops, services, poolsKnown }: Drafts): voi
     const origin = service.given('pool') ? '' : ' (none is given)'
     const message = `pool: "${pool}"${origin} has no backend in any PoP, expected a pool with one${didYouMean(pool, pools)}`
     source.error(service.given('pool') ? [...path, 'pool'] : path, message)
+  }
+}
+
+/** An entry of the flow table has 3 bits for them. */
+function checkTimeouts(source: Source, services: readonly ServiceDraft[]): void {
+  const sets = new Set<string>()
+  for (const { path, protocol, timeouts, given } of services) {
+    if (protocol !== 'tcp' || timeouts === undefined) continue
+    const set = `${timeouts.half_open} ${timeouts.idle} ${timeouts.closing}`
+    if (sets.has(set)) continue
+    sets.add(set)
+    if (sets.size <= MAX_TIMEOUT_SETS) continue
+    source.error(
+      given('timeouts') ? [...path, 'timeouts'] : path,
+      `timeouts: more than ${MAX_TIMEOUT_SETS} different sets of timeouts, expected at most ${MAX_TIMEOUT_SETS} (MAX_TIMEOUT_SETS), the default one included`,
+    )
+    return
   }
 }
 

@@ -2,9 +2,11 @@
 // readDrafts(); read by the checks of meaning, so that all errors come at once. Guarantees: a field is either
 // valid by itself or absent; `complete` says that nothing at all is missing from a list.
 
+import type { z } from 'zod'
+
 import type { Address } from '../fleet/address.js'
 import { derivedNodeId, derivedPopId } from '../fleet/ids.js'
-import { backendShape, draftOf, nodeShape, popShape, serviceShape } from './shape.js'
+import { backendShape, draftOf, nodeShape, popShape, serviceShape, timeoutsShape } from './shape.js'
 import type { Path } from './source.js'
 
 type Raw = Readonly<Record<string, unknown>>
@@ -43,6 +45,8 @@ export interface ServiceDraft extends Draft {
   /** Valid ones, each with its place in the list. */
   readonly ports: readonly { readonly port: number; readonly path: Path }[]
   readonly health: Raw | undefined
+  /** With their defaults. */
+  readonly timeouts?: z.infer<typeof timeoutsShape> | undefined
 }
 
 export interface Drafts {
@@ -104,6 +108,7 @@ function serviceDraft(raw: Raw, path: Path): ServiceDraft {
       return parsed.success ? [{ port: parsed.data, path: [...path, 'ports', i] }] : []
     }),
     health: asMapping(raw.health),
+    timeouts: timeoutsShape.safeParse(raw.timeouts ?? {}).data,
   }
 }
 

@@ -25,6 +25,8 @@ export const DEFAULT_HALF_OPEN_S = 65
 export const DEFAULT_IDLE_S = 3 * 3600
 export const DEFAULT_CLOSING_S = 60
 export const MAX_IDLE_S = 24 * 3600
+/** Different sets of timeouts among the tcp services of a fleet. */
+export const MAX_TIMEOUT_SETS = 7
 /** The longest half-open and closing time: one hour. */
 export const MAX_SHORT_TIMEOUT_S = 3600
 

@@ -276,6 +276,11 @@ t.test('every limit of a fleet is an error that names it', async (t) => {
       limits.MAX_VIPS + 1,
       (i) => `{ name: s${i}, vip: 198.51.100.${i}, ports: [80], protocol: tcp }`,
     ),
+    MAX_TIMEOUT_SETS: services(
+      limits.MAX_TIMEOUT_SETS + 1,
+      (i) =>
+        `{ name: s${i}, vip: 198.51.100.${i}, ports: [80], protocol: tcp, timeouts: { idle: ${i + 1}h } }`,
+    ),
     MAX_SERVICE_PORTS: services(
       3,
       (i) =>
