@@ -33,7 +33,7 @@ struct slot {
 struct packet_port {
 	struct sc_port port;
 	int ifindex;
-	int error;			/* -ENODEV for good: the socket says so only once */
+	int error;			/* ended with it */
 	struct ether_header to4, to6;	/* what goes in front of a packet to the peer */
 	struct sc_vnet current;		/* points into a slot */
 	unsigned int next, filled;	/* slots[next .. filled) wait to be taken in */
@@ -72,9 +72,8 @@ static int refill(struct packet_port *t)
 	if (n >= 0)
 		return n > 0;
 	switch (errno) {
-	case EAGAIN:
-		return 0;
-	case ENETDOWN:	/* also said once of a device that is not up yet */
+	case ENETDOWN:	/* also said of a device that is not up yet */
+	case EAGAIN:	/* of a device that goes while it is down nothing is said */
 		return device_gone(t) ? -ENODEV : 0;
 	case EINVAL:	/* a super-packet that has no virtio-net header; it is gone */
 		t->port.rx_dropped++;

@@ -233,7 +233,9 @@ static void loop(struct sc_worker *w)
 		woke = clock_us();
 		w->loops++;
 
-		if (port_has_more || w->c.port->fd < 0 || (ready > 0 && fds[FD_PORT].revents))
+		/* Now and then unasked: not every device says that it is gone. */
+		if (port_has_more || w->c.port->fd < 0 || (ready > 0 && fds[FD_PORT].revents) ||
+		    woke >= next_look)
 			port_has_more = from_port(w, woke) == SC_BURST_MAX;
 		if (ready > 0 && fds[FD_OUTER].revents)
 			handle(w, sc_outer_receive(&w->outer, fresh_burst(w), SC_BURST_MAX), woke);

@@ -4,40 +4,10 @@
 
 #include <errno.h>
 
+#include "naive.h"
 #include "segment.h"
 
 enum { TCP = 6, UDP = 17, FIN = 1, SYN = 2, RST = 4, PSH = 8, ACK = 16, URG = 32, CWR = 128 };
-
-/* RFC 1071 the slow way: 16-bit words, the carry added at once. */
-static uint16_t naive_sum(const uint8_t *p, uint32_t len, uint16_t sum)
-{
-	for (uint32_t i = 0; i < len; i++) {
-		uint32_t next = sum + (uint32_t)(i % 2 ? p[i] : p[i] << 8);
-
-		sum = (uint16_t)(next > 0xffff ? next - 0xffff : next);
-	}
-	return sum;
-}
-
-/* Whether the transport checksum of the IP packet at p, whose transport begins at
- * l4, is right: all of it sums to minus zero. */
-static bool naive_transport_good(const uint8_t *p, uint32_t len, uint32_t l4, uint8_t proto)
-{
-	uint8_t pseudo[40] = { 0 };
-	uint32_t n = 0;
-
-	if (p[0] >> 4 == 4) {
-		memcpy(pseudo, p + 12, 8);
-		n = 8;
-	} else {
-		memcpy(pseudo, p + 8, 32);
-		n = 32;
-	}
-	pseudo[n + 2] = (uint8_t)((len - l4) >> 8);
-	pseudo[n + 3] = (uint8_t)(len - l4);
-	pseudo[n + 7] = proto;
-	return naive_sum(p + l4, len - l4, naive_sum(pseudo, n + 8, 0)) == 0xffff;
-}
 
 struct made {
 	uint8_t data[65535];
