@@ -5,15 +5,14 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/udp.h>
 #include <poll.h>
-#include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "io/port.h"
 #include "naive.h"
+#include "namespace.h"
 
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
@@ -28,51 +27,9 @@ enum {
 	FIN = 1,
 	SYN = 2,
 	ACK = 16,
-	PATIENCE_MS = 20000,	/* until a test gives up; none takes a tenth of it */
 };
 
 enum kind { TUN, PACKET };
-
-static int command(const char *format, const char *device)
-{
-	char text[256], line[512];
-
-	snprintf(text, sizeof(text), format, device, device, device);
-	snprintf(line, sizeof(line), "PATH=$PATH:/sbin:/usr/sbin; %s", text);
-	return system(line);
-}
-
-static bool write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	bool done = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-
-	if (fd >= 0)
-		close(fd);
-	return done;
-}
-
-/* Into a network namespace of our own, once. NULL, or why not. */
-static const char *enter_namespace(void)
-{
-	static bool inside;
-	char map[64];
-
-	if (inside)
-		return NULL;
-	snprintf(map, sizeof(map), "0 %d 1", (int)getuid());
-	if (unshare(CLONE_NEWNET) != 0) {
-		if (unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0)
-			return "neither root nor user namespaces";
-		if (!write_file("/proc/self/setgroups", "deny") ||
-		    !write_file("/proc/self/uid_map", map))
-			return "user namespaces do not let a user be root in them";
-	}
-	if (command("ip link set lo up", "") != 0)
-		return "no ip command";
-	inside = true;
-	return NULL;
-}
 
 /* Opens a port of this kind on a device that is up and has addresses ending in 1. */
 static const char *open_port(enum kind kind, struct sc_port **port)
@@ -260,14 +217,6 @@ static bool turn(struct host *h, bool (*take)(struct host *, const struct sc_pac
 			return false;
 	}
 	return true;
-}
-
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 static struct host make_host(struct sc_port *port, int family)
