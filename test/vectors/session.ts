@@ -1,0 +1,197 @@
+// A receiver's session with one peer (docs/wire-format.md, section 3): whose boot ids, which sequence numbers, which
+// batches. ScriptedPeer is a node played by a test: it says what the test tells it to, with the right envelope, and
+// judges what a real node sends to it. Written from the page, without a look at native/.
+
+import type { FleetNode } from '../../src/fleet/model.js'
+import type { Bytes } from './bytes.js'
+import { type Receiver, receiveAtNode } from './receive.js'
+import {
+  type Envelope,
+  encodeControl,
+  encodePrivate,
+  type FlowRecord,
+  type Hello,
+  type Key,
+  type Message,
+  type Path,
+  type PrivateData,
+} from './wire.js'
+
+/** How far below the highest sequence number one may still be new. */
+const REPLAY_WINDOW = 63n
+
+export type Verdict = 'taken' | 'begun' | 'answer' | 'no_session' | 'replayed'
+
+/** The side of one node towards one peer. */
+export class Session {
+  readonly #boot: bigint
+  #peer: { boot: bigint; baseline: bigint } | undefined
+  #highest = 0n
+  #seen = new Set<bigint>()
+
+  constructor(boot: bigint) {
+    this.#boot = boot
+  }
+
+  get peerBoot(): bigint | undefined {
+    return this.#peer?.boot
+  }
+
+  /** `sent`: the sequence number that this node has reached with this peer. */
+  judge(message: Message, sent: bigint): Verdict {
+    const { senderBoot, receiverBoot, sequence } = message
+    if (this.#peer?.boot === senderBoot) {
+      const known = receiverBoot === this.#boot
+      if (!known && !(message.verb === 'HELLO' && receiverBoot === 0n)) return 'no_session'
+      if (this.#seen.has(sequence) || sequence + REPLAY_WINDOW < this.#highest) return 'replayed'
+      this.#remember(sequence)
+      return 'taken'
+    }
+    if (message.verb !== 'HELLO') return 'no_session'
+    const baseline = this.#peer?.baseline ?? 0n
+    if (receiverBoot !== this.#boot || message.echo <= baseline) return 'answer'
+    this.#peer = { boot: senderBoot, baseline: sent }
+    this.#highest = 0n
+    this.#seen = new Set()
+    this.#remember(sequence)
+    return 'begun'
+  }
+
+  #remember(sequence: bigint): void {
+    this.#seen.add(sequence)
+    if (sequence > this.#highest) this.#highest = sequence
+  }
+}
+
+/** The batches taken in, as an acknowledgement says it. */
+export class Batches {
+  #upTo = 0n
+  readonly #beyond = new Set<bigint>()
+
+  /** False: taken in before. */
+  take(batch: bigint): boolean {
+    if (batch <= this.#upTo || this.#beyond.has(batch)) return false
+    this.#beyond.add(batch)
+    while (this.#beyond.delete(this.#upTo + 1n)) this.#upTo++
+    return true
+  }
+
+  get acknowledgement(): { readonly batchesTaken: bigint; readonly batchesMask: bigint } {
+    let batchesMask = 0n
+    for (const batch of this.#beyond) batchesMask |= 1n << (batch - this.#upTo - 2n)
+    return { batchesTaken: this.#upTo, batchesMask: BigInt.asUintN(64, batchesMask) }
+  }
+}
+
+/** What a node says that has nothing and has sent nothing. */
+export const QUIET: Hello = {
+  lowest: 1,
+  highest: 1,
+  filled: true,
+  draining: false,
+  walked: true,
+  fillPermille: 0,
+  echo: 0n,
+  echoDelayUs: 0,
+  batchesSent: 0n,
+  batchesTaken: 0n,
+  batchesMask: 0n,
+  walkEnd: 0n,
+}
+
+export interface Heard {
+  readonly message: Message
+  readonly verdict: Verdict
+}
+
+/** A node of the fleet that a test plays, towards one real node. */
+export class ScriptedPeer {
+  readonly #session: Session
+  readonly #batches = new Batches()
+  #sequence = 0n
+  #batch = 0n
+  #heardHello = 0n
+  #heardHelloUs = 0n
+  #strangerBoot = 0n
+
+  constructor(
+    readonly self: FleetNode,
+    readonly node: FleetNode,
+    readonly receiver: Receiver,
+    readonly boot: bigint,
+  ) {
+    this.#session = new Session(boot)
+  }
+
+  get path(): Path {
+    return { from: this.self.address, to: this.node.address }
+  }
+
+  get key(): Key {
+    const [key] = this.receiver.keys
+    if (key === undefined) throw new Error('a fleet has a key')
+    return key
+  }
+
+  get sequence(): bigint {
+    return this.#sequence
+  }
+
+  /** The next message's envelope. */
+  envelope(): Envelope {
+    this.#sequence++
+    return {
+      origin: this.self.id,
+      senderBoot: this.boot,
+      receiverBoot: this.#session.peerBoot ?? this.#strangerBoot,
+      sequence: this.#sequence,
+    }
+  }
+
+  hello(nowUs: bigint, said: Partial<Hello & Envelope> = {}): Bytes {
+    const echo = this.#heardHello
+    const delay = echo === 0n ? 0 : Number(nowUs - this.#heardHelloUs)
+    return encodeControl(this.path, this.key, {
+      ...QUIET,
+      batchesSent: this.#batch,
+      ...this.#batches.acknowledgement,
+      echo,
+      echoDelayUs: delay,
+      ...this.envelope(),
+      ...said,
+      verb: 'HELLO',
+    })
+  }
+
+  /** The next batch, or one that the test numbers. */
+  publish(records: readonly FlowRecord[], batch?: bigint): Bytes {
+    const number = batch ?? this.#batch + 1n
+    if (number > this.#batch) this.#batch = number
+    const body = { verb: 'PUBLISH', batch: number, records } as const
+    return encodeControl(this.path, this.key, { ...this.envelope(), ...body })
+  }
+
+  owner(records: readonly FlowRecord[]): Bytes {
+    return encodeControl(this.path, this.key, { ...this.envelope(), verb: 'OWNER', records })
+  }
+
+  /** A client's packet with private data. */
+  send(flow: bigint, data: Omit<PrivateData, 'origin'>, inner: Bytes): Bytes {
+    return encodePrivate(this.path, this.key, flow, { ...data, origin: this.self.id }, inner)
+  }
+
+  /** Takes in a control message of the real node. Undefined: the packet is not one for this peer. */
+  hear(packet: Bytes, nowUs: bigint): Heard | undefined {
+    const received = receiveAtNode(packet, this.receiver)
+    if (received.kind !== 'control' || received.path.to !== this.self.address) return undefined
+    const { message } = received
+    const verdict = this.#session.judge(message, this.#sequence)
+    if (message.verb === 'HELLO' && verdict !== 'replayed' && verdict !== 'no_session') {
+      this.#heardHello = message.sequence
+      this.#heardHelloUs = nowUs
+      this.#strangerBoot = message.senderBoot
+    }
+    if (message.verb === 'PUBLISH' && verdict === 'taken') this.#batches.take(message.batch)
+    return { message, verdict }
+  }
+}

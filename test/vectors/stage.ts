@@ -1,0 +1,107 @@
+// A real node among peers that a test plays: they keep their sessions alive and acknowledge what they hear, so that the
+// test can speak of clients' packets. Used by the vectors. Guarantees: all that the node sends to a peer is decoded by
+// the page's rules and encodes again to the same bytes, else hear() throws.
+
+import type { OutPacket } from '../../src/dataplane/addon.js'
+import { Bench, type BenchOptions, MS, SECOND, TIMER_US } from './bench.js'
+import { type Bytes, hex, sameBytes } from './bytes.js'
+import type { Heard, ScriptedPeer } from './session.js'
+import { encodeControl, type Message } from './wire.js'
+
+/** HELLOs inside a PoP; across PoPs there need not be as many, but may. */
+const HELLO_US = 100n * MS
+
+export interface StageOptions extends BenchOptions {
+  /** Nodes that a test plays, by name. */
+  readonly peers?: readonly string[]
+}
+
+export interface HeardBy extends Heard {
+  readonly peer: ScriptedPeer
+  readonly atUs: bigint
+}
+
+export class Stage {
+  readonly bench: Bench
+  readonly peers: readonly ScriptedPeer[]
+  readonly heard: HeardBy[] = []
+  /** Peers that say nothing of their own accord. */
+  readonly silent = new Set<ScriptedPeer>()
+  /** HELLOs that peers have sent of their own accord. */
+  chatter = 0n
+  #nextHelloUs = 0n
+
+  constructor(options: StageOptions) {
+    this.bench = new Bench(options)
+    this.peers = (options.peers ?? []).map((name, i) =>
+      this.bench.peer(name, 0xbee5_0000_0000_0001n + BigInt(i)),
+    )
+  }
+
+  peer(name: string): ScriptedPeer {
+    const peer = this.peers.find(({ self }) => self.name === name)
+    if (peer === undefined) throw new RangeError(`no peer "${name}" on this stage`)
+    return peer
+  }
+
+  /** Every peer gets into a session; until the node is certain, when all others are played, or 5 s. */
+  join(): void {
+    const end = this.bench.nowUs + 5n * SECOND
+    this.listen(this.bench.timers())
+    while (this.bench.nowUs < end && !this.bench.look().certain) this.pass(10n * MS)
+  }
+
+  /** Time passes: the node does what is due, peers say HELLO. Returns what the node sent that no peer heard. */
+  pass(us: bigint): readonly OutPacket[] {
+    const rest: OutPacket[] = []
+    const end = this.bench.nowUs + us
+    while (this.bench.nowUs < end) {
+      rest.push(...this.listen(this.bench.pass(TIMER_US)))
+      if (this.bench.nowUs < this.#nextHelloUs) continue
+      this.#nextHelloUs = this.bench.nowUs + HELLO_US
+      for (const peer of this.peers) {
+        if (this.silent.has(peer)) continue
+        this.chatter++
+        rest.push(...this.listen(this.bench.send(peer.hello(this.bench.nowUs))))
+      }
+    }
+    return rest
+  }
+
+  /** Gives control messages to the peers they are for; returns the others. */
+  listen(packets: readonly OutPacket[]): readonly OutPacket[] {
+    return packets.filter(({ data, egress }) => egress !== 'wire' || !this.#hear(data))
+  }
+
+  /** What the node said to this peer since `atUs`. */
+  saidTo(peer: ScriptedPeer, verb: Message['verb'], sinceUs = 0n): readonly Message[] {
+    return this.heard
+      .filter((heard) => heard.peer === peer && heard.atUs >= sinceUs)
+      .map(({ message }) => message)
+      .filter((message) => message.verb === verb)
+  }
+
+  /** The sequence number that the node's next message to this peer has. */
+  nextSequence(peer: ScriptedPeer): bigint {
+    const last = this.heard.findLast((heard) => heard.peer === peer)
+    return (last?.message.sequence ?? 0n) + 1n
+  }
+
+  #hear(packet: Bytes): boolean {
+    for (const peer of this.peers) {
+      const heard = peer.hear(packet, this.bench.nowUs)
+      if (heard === undefined) continue
+      this.#checkCanonical(packet, heard, peer)
+      this.heard.push({ ...heard, peer, atUs: this.bench.nowUs })
+      return true
+    }
+    return false
+  }
+
+  #checkCanonical(packet: Bytes, { message }: Heard, peer: ScriptedPeer): void {
+    const path = { from: peer.node.address, to: peer.self.address }
+    const again = encodeControl(path, peer.key, message)
+    if (sameBytes(packet, again)) return
+    throw new Error(`${message.verb} as sent ${hex(packet)}, as the page has it ${hex(again)}`)
+  }
+}
