@@ -81,7 +81,6 @@ static void make_header(struct sc_outer *o, const struct sc_addr *address, uint1
 	if (sc_addr_is4(address)) {
 		o->header_len = IP4_HEADER + UDP_HEADER;
 		h[0] = 0x45;
-		h[6] = 0x40;	/* DF */
 		h[8] = HOP_LIMIT;
 		h[9] = SC_PROTO_UDP;
 		memcpy(h + IP4_DESTINATION, address->b + 12, 4);
