@@ -118,9 +118,9 @@ function peerGauge(name: string, help: string, value: (peer: PeerView) => number
 }
 
 const TRAFFIC = [
-  { index: 0, name: 'packets', what: 'Packets' },
-  { index: 1, name: 'bytes', what: 'Bytes of packets' },
-  { index: 2, name: 'new_flows', what: 'Flows recorded on a SYN' },
+  { index: 0, name: 'packets', what: 'Packets', verb: 'sent' },
+  { index: 1, name: 'bytes', what: 'Bytes of packets', verb: 'sent' },
+  { index: 2, name: 'new_flows', what: 'New flows', verb: 'recorded' },
 ] as const
 
 /** enum sc_traffic of native/node.h: three counters for each service row, then three for each backend row. */
@@ -129,11 +129,11 @@ function trafficOf(input: MetricsInput, row: number, index: number): number {
 }
 
 function serviceMetrics(): readonly Metric[] {
-  return TRAFFIC.map(({ index, name, what }) => ({
+  return TRAFFIC.map(({ index, name, what, verb }) => ({
     name: `steadycast_service_${name}_total`,
     kind: 'counter',
     labels: ['service'],
-    help: `${what} for the service on this node, all its ports together.`,
+    help: `${what} of the service that this node ${verb}, all its ports together.`,
     sides: 'node',
     events: [],
     read: (input) => {
@@ -147,11 +147,11 @@ function serviceMetrics(): readonly Metric[] {
 }
 
 function backendMetrics(): readonly Metric[] {
-  return TRAFFIC.map(({ index, name, what }) => ({
+  return TRAFFIC.map(({ index, name, what, verb }) => ({
     name: `steadycast_backend_${name}_total`,
     kind: 'counter',
     labels: ['backend', 'pop'],
-    help: `${what} that this node chose, found or was asked to use the backend for.`,
+    help: `${what} that this node ${verb} for the backend, in whichever PoP that is.`,
     sides: 'node',
     events: [],
     read: (input) =>

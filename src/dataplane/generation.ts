@@ -107,7 +107,7 @@ export function packGeneration(fleet: Fleet, side: Side, mtu: number): Generatio
   }
 }
 
-/** One table for each pool that a service or a backend names; empty where this PoP has no backend that takes new connections. */
+/** One table for each pool that a service or a backend names; empty where this PoP has no backend for new connections. */
 function fillTables(fleet: Fleet, side: Side, backends: readonly Backend[]): readonly Table[] {
   const pools = [...new Set([...fleet.services, ...backends].map(({ pool }) => pool))].sort()
   const popId = fleet.pops.find((pop) =>

@@ -1,0 +1,182 @@
+// The metrics of a node in memory, read by a Prometheus text parser that is not ours; and docs/metrics.md.
+
+import { readFileSync } from 'node:fs'
+import t from 'tap'
+import { METRICS, type MetricsInput, metricsRegistry } from '../../../src/admin/metrics.js'
+import { metricsReference } from '../../../src/admin/reference.js'
+import { parseFleet } from '../../../src/config/fleet-file.js'
+import { loadAddon, type NodeView } from '../../../src/dataplane/addon.js'
+import { packGeneration } from '../../../src/dataplane/generation.js'
+import { parseMetrics, sampleOf } from '../../support/prometheus.js'
+
+const TEXT = `
+fleet:
+  key_file: fleet.key
+  hash_seed: 1
+  pops:
+    - name: ams
+      nodes: [{ name: ams-1, address: 192.0.2.11 }]
+      backends: [{ name: ams-web-1, address: 10.1.0.11 }]
+    - name: nyc
+      nodes: [{ name: nyc-1, address: 203.0.113.21 }]
+      backends: [{ name: nyc-web-1, address: 10.2.0.11 }]
+services:
+  - { name: web, vip: 198.51.100.10, ports: [80, 443], protocol: tcp }
+  - { name: mail, vip: 198.51.100.11, ports: [25], protocol: tcp }
+`
+
+const table = loadAddon().counterTable()
+const EMPTY: NodeView = {
+  flowCapacity: 1024,
+  flowsHalfOpen: 0,
+  flowsEstablished: 0,
+  flowsClosing: 0,
+  certain: false,
+  peers: [],
+}
+
+function input(side: 'node' | 'backend', view: NodeView = EMPTY): MetricsInput {
+  const result = parseFleet(TEXT, 'fleet.yaml')
+  if (!result.ok) throw new Error('the fleet file of this test is wrong')
+  const { fleet } = result
+  const [node, peer] = fleet.pops.flatMap(({ nodes }) => nodes)
+  if (node === undefined || peer === undefined) throw new Error('the fleet has two nodes')
+  const keys = [{ id: 1, key: new Uint8Array(16) }]
+  const generation = packGeneration(fleet, { kind: 'node', nodeId: node.id, keys }, 1500)
+  const counters = new BigUint64Array(
+    table.length + 3 * (generation.serviceRows.length + generation.backendRows.length),
+  )
+  return {
+    side,
+    table,
+    counters,
+    generation,
+    fleet,
+    peers: side === 'node' ? [peer] : [],
+    worker: () => ({ busyUs: 2_500_000, loops: 7, view: side === 'node' ? view : null }),
+  }
+}
+
+async function scrape(from: MetricsInput) {
+  return parseMetrics(await metricsRegistry(from).metrics())
+}
+
+t.test(
+  'every metric is there from the start, with its help, type and all its label sets',
+  async (t) => {
+    for (const side of ['node', 'backend'] as const) {
+      const families = await scrape(input(side))
+      for (const metric of METRICS) {
+        const family = families.find(({ name }) => name === metric.name)
+        if (side === 'backend' && metric.sides === 'node') {
+          t.equal(family, undefined, `${metric.name} is not a backend's`)
+          continue
+        }
+        t.equal(family?.type, metric.kind.toUpperCase(), metric.name)
+        t.equal(family?.help, metric.help, metric.name)
+        t.ok((family?.metrics.length ?? 0) > 0, metric.name)
+        for (const { labels = {} } of family?.metrics ?? []) {
+          t.same(Object.keys(labels).sort(), [...metric.labels].sort(), metric.name)
+        }
+      }
+    }
+  },
+)
+
+t.test('names follow the Prometheus guide, and no label is a client', async (t) => {
+  for (const { name, kind, labels } of METRICS) {
+    t.match(name, /^steadycast_[a-z0-9_]+$/)
+    t.equal(name.endsWith('_total'), kind === 'counter', name)
+    t.notMatch(name, /_(ms|us|milliseconds|kilobytes)(_|$)/)
+    for (const label of labels) t.notMatch(label, /client|flow|address|src|dst/)
+  }
+  t.equal(new Set(METRICS.map(({ name }) => name)).size, METRICS.length)
+})
+
+t.test('every counter of the data path is shown by exactly one metric', async (t) => {
+  const shown = METRICS.flatMap(({ events }) => events).sort()
+  const events = table.filter(({ kind }) => kind === 'event').map(({ name }) => name)
+  t.same(shown, events.sort())
+  const families = await scrape(input('node'))
+  const labels = (metric: string, label: string) =>
+    families.find(({ name }) => name === metric)?.metrics.map((sample) => sample.labels?.[label])
+  const names = (kind: string) => table.filter((row) => row.kind === kind).map(({ name }) => name)
+  t.same(labels('steadycast_dropped_packets_total', 'reason'), names('drop'))
+  t.same(labels('steadycast_packets_total', 'exit'), names('exit'))
+})
+
+t.test('values come from their counters, at every scrape anew', async (t) => {
+  const from = input('node')
+  const at = (kind: string, name: string) =>
+    table.findIndex((row) => row.kind === kind && row.name === name)
+  const registry = metricsRegistry(from)
+  for (const factor of [1n, 3n]) {
+    from.counters[at('event', 'rx_packets')] = 1000n * factor
+    from.counters[at('drop', 'bad_tag')] = 5n * factor
+    from.counters[at('drop', 'uncertain')] = 2n * factor
+    from.counters[at('exit', 'forwarded')] = 7n * factor
+    from.counters[at('event', 'publish_batches_acked')] = 11n * factor
+    // Rows: web:80, web:443, mail:25, then ams-web-1, nyc-web-1; each packets, bytes, new flows.
+    const base = table.length
+    from.counters.set(
+      [1n, 100n, 1n].map((n) => n * factor),
+      base,
+    )
+    from.counters.set(
+      [2n, 200n, 2n].map((n) => n * factor),
+      base + 3,
+    )
+    from.counters.set(
+      [4n, 400n, 4n].map((n) => n * factor),
+      base + 6,
+    )
+    from.counters.set(
+      [8n, 800n, 8n].map((n) => n * factor),
+      base + 12,
+    )
+    const families = parseMetrics(await registry.metrics())
+    const value = (name: string, labels = {}) =>
+      sampleOf(families, `steadycast_${name}`, labels) ?? Number.NaN
+    const times = Number(factor)
+    t.equal(value('received_packets_total'), 1000 * times)
+    t.equal(value('dropped_packets_total', { reason: 'bad_tag' }), 5 * times)
+    t.equal(value('packets_total', { exit: 'forwarded' }), 7 * times)
+    t.equal(value('publication_batches_total', { event: 'acknowledged' }), 11 * times)
+    t.equal(value('misrouted_packets_total', { outcome: 'silent' }), 2 * times)
+    t.equal(value('service_packets_total', { service: 'web' }), 3 * times, 'both ports')
+    t.equal(value('service_bytes_total', { service: 'mail' }), 400 * times)
+    t.equal(value('backend_new_flows_total', { backend: 'ams-web-1', pop: 'ams' }), 0)
+    t.equal(value('backend_new_flows_total', { backend: 'nyc-web-1', pop: 'nyc' }), 8 * times)
+    t.equal(value('maglev_slots', { backend: 'ams-web-1', pool: 'default' }), 65537)
+    t.equal(value('worker_busy_seconds_total'), 2.5)
+  }
+})
+
+t.test('peers are there before they are seen, and in seconds after', async (t) => {
+  const peer = { peer: 'nyc-1', pop: 'nyc' }
+  const unseen = await scrape(input('node'))
+  t.equal(sampleOf(unseen, 'steadycast_peer_up', peer), 0)
+  const [{ id = 0 } = {}] = input('node').peers
+  const seen = {
+    nodeId: id,
+    popId: 1,
+    up: true,
+    filled: true,
+    peerFilled: false,
+    version: 1,
+    rttUs: 12_500,
+    unacked: 3,
+  }
+  const families = await scrape(input('node', { ...EMPTY, certain: true, peers: [seen] }))
+  t.equal(sampleOf(families, 'steadycast_peer_up', peer), 1)
+  t.equal(sampleOf(families, 'steadycast_peer_filled', peer), 1)
+  t.equal(sampleOf(families, 'steadycast_peer_reports_filled', peer), 0)
+  t.equal(sampleOf(families, 'steadycast_peer_round_trip_seconds', peer), 0.0125)
+  t.equal(sampleOf(families, 'steadycast_peer_unacknowledged_batches', peer), 3)
+  t.equal(sampleOf(families, 'steadycast_certain'), 1)
+})
+
+t.test('docs/metrics.md is what "npm run docs:metrics" writes', async (t) => {
+  const file = new URL('../../../docs/metrics.md', import.meta.url)
+  t.equal(readFileSync(file, 'utf8'), metricsReference(table))
+})
