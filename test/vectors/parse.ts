@@ -20,6 +20,8 @@ export interface Parsed {
   readonly dport: number
   readonly proto: number
   readonly tcpFlags: number
+  /** Time to live or hop limit. */
+  readonly ttl: number
   /** A fragment, also the first one. */
   readonly fragmented: boolean
 }
@@ -115,6 +117,17 @@ function parseIpv6(bytes: Bytes, quoted: boolean): Network | Refusal {
   }
 }
 
+const HOP_BY_HOP = 0
+const ROUTING = 43
+const FRAGMENT = 44
+const AUTHENTICATION = 51
+const DESTINATION = 60
+
+function extensionLength(kind: number, length: number): number {
+  if (kind === FRAGMENT) return 8
+  return kind === AUTHENTICATION ? (length + 2) * 4 : (length + 1) * 8
+}
+
 interface Walked {
   readonly ok: true
   readonly proto: number
@@ -130,13 +143,11 @@ function walkExtensions(packet: Bytes): Walked | Refusal {
   let moreFragments = false
   let fragmented = false
   for (let seen = 0; ; seen++) {
-    const skipped = proto === 0 || proto === 43 || proto === 60
-    if (!skipped && proto !== 44) break
+    if (![HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, DESTINATION].includes(proto)) break
     if (seen === EXTENSIONS_MAX) return refuse('too_many_extensions')
     if (packet.length < offset + 8) return refuse('truncated')
-    if (proto === 0 && seen > 0) return refuse('bad_header')
-    const length = proto === 44 ? 8 : ((packet[offset + 1] ?? 0) + 1) * 8
-    if (proto === 44) {
+    const length = extensionLength(proto, packet[offset + 1] ?? 0)
+    if (proto === FRAGMENT) {
       if (fragmented) return refuse('bad_header')
       fragmented = true
       fragmentOffset = be16(packet, offset + 2) & 0xfff8
@@ -162,12 +173,10 @@ export function parse(bytes: Bytes): ParseResult {
     sport: 0,
     dport: 0,
     tcpFlags: 0,
+    ttl: bytes[family === 4 ? 8 : 7] ?? 0,
     fragmented: fragmentOffset > 0 || moreFragments,
   }
-  if (fragmentOffset > 0) {
-    if (proto !== PROTO.tcp && proto !== PROTO.udp) return refuse('unknown_protocol')
-    return { ok: true, parsed: { ...base, kind: 'fragment' } }
-  }
+  if (fragmentOffset > 0) return { ok: true, parsed: { ...base, kind: 'fragment' } }
   const ports = { sport: be16(payload, 0), dport: be16(payload, 2) }
   switch (proto) {
     case PROTO.tcp: {
@@ -208,15 +217,13 @@ const ECHO_REQUEST = { 4: 8, 6: 128 } as const
 const ICMP_ERRORS = { 4: [3, 11, 12], 6: [1, 2, 3, 4] } as const
 
 function parseIcmp(network: Network, base: Omit<Parsed, 'kind'>): ParseResult {
-  const { payload, family, moreFragments } = network
-  if (moreFragments) return refuse('fragment')
+  const { payload, family } = network
   if (payload.length < 8) return refuse('truncated')
   const type = payload[0] ?? 0
   if (type === ECHO_REQUEST[family]) return { ok: true, parsed: { ...base, kind: 'echo' } }
   if (!(ICMP_ERRORS[family] as readonly number[]).includes(type)) return refuse('unknown_protocol')
   const quoted = parseNetwork(payload.subarray(8), true)
-  if (!quoted.ok) return quoted
-  if (quoted.family !== family) return refuse('bad_version')
+  if (!quoted.ok || quoted.family !== family) return refuse('bad_header')
   if (quoted.from !== network.to) return refuse('bad_header')
   if (quoted.proto !== PROTO.tcp && quoted.proto !== PROTO.udp) return refuse('unknown_protocol')
   const about = {

@@ -3,9 +3,8 @@
 // in session.ts. Used by the vectors and by the tests of the protocol.
 
 import type { Fleet, FleetNode, Service } from '../../src/fleet/model.js'
-import { type Bytes, checksum, join, Reader, sameBytes, u32 } from './bytes.js'
+import { type Bytes, Reader, sameBytes } from './bytes.js'
 import { flowId, PROTO } from './names.js'
-import { wireAddress } from './packets.js'
 import { type Network, type Parsed, parse, parseNetwork, type Refusal, refuse } from './parse.js'
 import {
   type Body,
@@ -18,17 +17,19 @@ import {
   type FlowState,
   GUE_BYTES,
   GUE_PORT,
+  HELLO_BYTES,
+  type Head,
   type Hello,
-  innerProto,
   type Key,
+  MAX_BODY_BYTES,
   MAX_RECORDS,
   type Message,
   type Path,
-  PRIVATE_BYTES,
   PRIVATE_HLEN,
   PRIVATE_VERB,
   type PrivateVerb,
   privateTag,
+  RECORD_BYTES,
   TAG_BYTES,
   TAG_OFFSET,
   VERSION,
@@ -38,6 +39,8 @@ export interface Receiver {
   readonly fleet: Fleet
   readonly self: FleetNode
   readonly keys: readonly Key[]
+  /** Judges a control message by its sender's session: the reason to refuse it, if there is one. */
+  readonly session?: (head: Head) => string | undefined
 }
 
 /** A client's packet, of a service of the fleet. */
@@ -70,20 +73,36 @@ const refused = (reason: string): Refused => ({ kind: 'refused', reason })
 
 /** What a node makes of a packet, before sessions and flows. */
 export function receiveAtNode(packet: Bytes, receiver: Receiver): Received {
+  const outer = parse(packet)
+  if (!outer.ok) return refused(outer.reason)
   const network = parseNetwork(packet)
   if (!network.ok) return refused(network.reason)
-  if (receiver.fleet.services.some(({ vip }) => vip === network.to)) {
+  if (network.to !== receiver.self.address) {
     const found = forService(packet, receiver.fleet)
     return found.ok ? { kind: 'client', ...found.value } : refused(found.reason)
   }
-  const gue = gueOf(network, receiver.self.address)
+  const gue = gueOf(network)
   if (!gue.ok) return refused(gue.reason)
   const path = { from: network.from, to: network.to }
   if (gue.bytes.length < GUE_BYTES) return refused('gue_bad_length')
-  const control = ((gue.bytes[0] ?? 0) & 0x20) !== 0
-  return control
-    ? receiveControl(gue.bytes, path, receiver)
-    : receivePrivate(gue.bytes, path, receiver)
+  const header = gueFields(gue.bytes)
+  if (header.variant !== 0) return refused('gue_bad_variant')
+  if (gue.bytes.length < GUE_BYTES + header.hlen * 4) return refused('gue_bad_length')
+  if (header.flags !== 0) return refused('gue_flags')
+  if (header.control) return receiveControl(gue.bytes, path, receiver)
+  if (header.hlen !== 0) return receivePrivate(gue.bytes, path, receiver)
+  if (!isNeighbour(receiver.fleet, receiver.self.popId, path.from)) return refused('not_a_peer')
+  const found = innerPacket(header.protoOrCtype, gue.bytes.slice(GUE_BYTES), receiver.fleet)
+  if (!found.ok) return refused(found.reason)
+  const own = receiver.fleet.pops.flatMap(({ backends }) => backends)
+  const has = own.some((backend) => backend.nodeId === receiver.self.id)
+  return has ? { kind: 'plain', path, ...found.value } : refused('wrong_backend')
+}
+
+/** Whether the address is one of a node of this PoP. */
+function isNeighbour(fleet: Fleet, popId: number, address: string): boolean {
+  const nodes = fleet.pops.find(({ id }) => id === popId)?.nodes ?? []
+  return nodes.some((node) => node.address === address)
 }
 
 /** What a backend of this PoP makes of a packet. */
@@ -95,10 +114,10 @@ export function receiveAtBackend(
 ): Received {
   const network = parseNetwork(packet)
   if (!network.ok) return refused(network.reason)
-  const gue = gueOf(network, address)
+  if (network.to !== address) return refused('not_ours')
+  const gue = gueOf(network)
   if (!gue.ok) return refused(gue.reason)
-  const nodes = fleet.pops.find(({ id }) => id === popId)?.nodes ?? []
-  if (!nodes.some((node) => node.address === network.from)) return refused('not_a_peer')
+  if (!isNeighbour(fleet, popId, network.from)) return refused('not_a_peer')
   if (gue.bytes.length < GUE_BYTES) return refused('gue_bad_length')
   const header = gueFields(gue.bytes)
   if (header.variant !== 0) return refused('gue_bad_variant')
@@ -112,13 +131,11 @@ export function receiveAtBackend(
   return { kind: 'plain', path: { from: network.from, to: network.to }, ...found.value }
 }
 
-function gueOf(
-  network: Network,
-  address: string,
-): { readonly ok: true; readonly bytes: Bytes } | Refusal {
-  const { payload, family } = network
-  if (network.to !== address || network.proto !== PROTO.udp) return refuse('not_ours')
-  if (network.fragmentOffset > 0 || network.moreFragments) return refuse('fragment')
+/** The UDP checksum is left to the kernel's socket: it protects nothing that the tag does not. */
+function gueOf(network: Network): { readonly ok: true; readonly bytes: Bytes } | Refusal {
+  const { payload, fragmentOffset, moreFragments } = network
+  if (network.proto !== PROTO.udp) return refuse('not_ours')
+  if (fragmentOffset > 0 || moreFragments) return refuse('not_ours')
   if (payload.length < 8) return refuse('truncated')
   const udp = new Reader(payload)
   udp.u16()
@@ -126,15 +143,7 @@ function gueOf(
   const length = udp.u16()
   if (length < 8) return refuse('bad_header')
   if (length > payload.length) return refuse('truncated')
-  if (family === 6 && !udpChecksumFits(network, payload.subarray(0, length))) {
-    return refuse('bad_checksum')
-  }
   return { ok: true, bytes: payload.slice(8, length) }
-}
-
-function udpChecksumFits(network: Network, datagram: Bytes): boolean {
-  const addresses = join(wireAddress(network.from), wireAddress(network.to))
-  return checksum(addresses, u32(datagram.length), u32(PROTO.udp), datagram) === 0
 }
 
 interface GueHeader {
@@ -160,8 +169,9 @@ function gueFields(bytes: Bytes): GueHeader {
 type Found = { readonly ok: true; readonly value: ForService } | Refusal
 
 function innerPacket(proto: number, inner: Bytes, fleet: Fleet): Found {
-  if (proto !== 4 && proto !== 41) return refuse('gue_bad_proto')
-  if (inner.length > 0 && innerProto(inner) !== proto) return refuse('bad_version')
+  const version = (inner[0] ?? 0) >> 4
+  const fits = (proto === 4 && version === 4) || (proto === 41 && version === 6)
+  if (!fits) return refuse('gue_bad_proto')
   return forService(inner, fleet)
 }
 
@@ -169,11 +179,10 @@ function forService(inner: Bytes, fleet: Fleet): Found {
   const result = parse(inner)
   if (!result.ok) return result
   const { parsed } = result
+  if (parsed.ttl === 0) return refuse('ttl_expired')
   const service = serviceOf(parsed, fleet.services)
+  if (parsed.fragmented && service?.fragments !== true) return refuse('fragment')
   if (service === undefined) return refuse('no_service')
-  if (parsed.fragmented && !service.fragments && parsed.kind === 'fragment') {
-    return refuse('fragment')
-  }
   return { ok: true, value: { inner, parsed, flow: flowOf(parsed, service, fleet.hashSeed) } }
 }
 
@@ -196,10 +205,7 @@ export function flowOf(parsed: Parsed, service: Service, hashSeed: bigint): bigi
 
 function receivePrivate(gue: Bytes, path: Path, receiver: Receiver): Received {
   const header = gueFields(gue)
-  const tooShort = gue.length < GUE_BYTES + PRIVATE_BYTES
-  if (header.hlen !== PRIVATE_HLEN || tooShort) return refused('gue_bad_length')
-  if (header.variant !== 0) return refused('gue_bad_variant')
-  if (header.flags !== 0) return refused('gue_flags')
+  if (header.hlen !== PRIVATE_HLEN) return refused('gue_bad_length')
   if (header.protoOrCtype !== 4 && header.protoOrCtype !== 41) return refused('gue_bad_proto')
   const reader = new Reader(gue.subarray(GUE_BYTES))
   const versionVerb = reader.u8()
@@ -215,18 +221,24 @@ function receivePrivate(gue: Bytes, path: Path, receiver: Receiver): Received {
   const inner = reader.rest()
   const head = gue.subarray(GUE_BYTES, GUE_BYTES + 8)
   if (!sameBytes(tag, privateTag(path, key.key, head, inner))) return refused('bad_tag')
-  if (!isNode(receiver.fleet, origin, path.from)) return refused('unknown_origin')
+  if (!isOther(receiver, origin, path.from)) return refused('unknown_origin')
   const found = innerPacket(header.protoOrCtype, inner, receiver.fleet)
   if (!found.ok) return refused(found.reason)
   if (verb === 'RELAY') return refused('relay_unsupported')
-  if (verb === 'FORWARD' && backend >>> 20 !== receiver.self.popId) return refused('wrong_backend')
+  if (verb === 'FORWARD' && !isOfPop(receiver, backend)) return refused('wrong_backend')
   return { kind: 'private', path, verb, origin, backend, ...found.value }
 }
 
-function isNode(fleet: Fleet, id: number, address: string): boolean {
-  return fleet.pops
+/** A configured node, not the receiver itself, under its own address. */
+function isOther(receiver: Receiver, id: number, address: string): boolean {
+  return receiver.fleet.pops
     .flatMap(({ nodes }) => nodes)
-    .some((node) => node.id === id && node.address === address)
+    .some((node) => node.id === id && node.address === address && id !== receiver.self.id)
+}
+
+function isOfPop({ fleet, self }: Receiver, backend: number): boolean {
+  const pop = fleet.pops.find(({ id }) => id === self.popId)
+  return pop?.backends.some(({ id }) => id === backend) ?? false
 }
 
 function nameOf<Name extends string>(
@@ -239,8 +251,6 @@ function nameOf<Name extends string>(
 function receiveControl(gue: Bytes, path: Path, receiver: Receiver): Received {
   const header = gueFields(gue)
   if (header.hlen !== 0) return refused('gue_bad_length')
-  if (header.variant !== 0) return refused('gue_bad_variant')
-  if (header.flags !== 0) return refused('gue_flags')
   if (header.protoOrCtype !== CTYPE) return refused('gue_bad_ctype')
   const bytes = gue.subarray(GUE_BYTES)
   if (bytes.length < CONTROL_BYTES) return refused('bad_message')
@@ -253,7 +263,9 @@ function receiveControl(gue: Bytes, path: Path, receiver: Receiver): Received {
   const key = receiver.keys.find(({ id }) => id === keyId)
   if (key === undefined) return refused('unknown_key')
   const origin = reader.u16()
-  if (reader.u16() !== bytes.length - CONTROL_BYTES) return refused('bad_message')
+  const bodyLength = reader.u16()
+  const fits = bodyLength === bytes.length - CONTROL_BYTES && bodyLength <= MAX_BODY_BYTES
+  if (!fits) return refused('bad_message')
   reader.u16()
   const envelope = {
     origin,
@@ -263,15 +275,16 @@ function receiveControl(gue: Bytes, path: Path, receiver: Receiver): Received {
   }
   const tag = bytes.subarray(TAG_OFFSET, TAG_OFFSET + TAG_BYTES)
   if (!sameBytes(tag, controlTag(path, key.key, bytes))) return refused('bad_tag')
-  const self = origin === receiver.self.id
-  if (self || !isNode(receiver.fleet, origin, path.from)) return refused('unknown_origin')
-  const body = readBody(verb, bytes.subarray(CONTROL_BYTES))
+  if (!isOther(receiver, origin, path.from)) return refused('unknown_origin')
+  const rest = bytes.subarray(CONTROL_BYTES)
+  if (verb === 'HELLO' && rest.length !== HELLO_BYTES) return refused('bad_message')
+  const echo = verb === 'HELLO' ? readHello(new Reader(rest)).echo : 0n
+  const reason = receiver.session?.({ ...envelope, verb, echo })
+  if (reason !== undefined) return refused(reason)
+  const body = readBody(verb, rest)
   if (body === undefined) return refused('bad_message')
   return { kind: 'control', path, keyId, message: { ...envelope, ...body } }
 }
-
-const HELLO_BYTES = 56
-const RECORD_BYTES = 16
 
 /** Undefined: the body does not fit its verb. */
 export function readBody(verb: Message['verb'], bytes: Bytes): Body | undefined {
@@ -283,7 +296,7 @@ export function readBody(verb: Message['verb'], bytes: Bytes): Body | undefined 
       if (bytes.length < 16) return undefined
       const batch = reader.u64()
       const records = readRecords(reader)
-      return records === undefined ? undefined : { verb, batch, records }
+      return records === undefined || batch === 0n ? undefined : { verb, batch, records }
     }
     case 'OWNER': {
       if (bytes.length < 8) return undefined

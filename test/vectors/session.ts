@@ -10,6 +10,7 @@ import {
   encodeControl,
   encodePrivate,
   type FlowRecord,
+  type Head,
   type Hello,
   type Key,
   type Message,
@@ -38,18 +39,18 @@ export class Session {
   }
 
   /** `sent`: the sequence number that this node has reached with this peer. */
-  judge(message: Message, sent: bigint): Verdict {
-    const { senderBoot, receiverBoot, sequence } = message
+  judge(head: Head, sent: bigint): Verdict {
+    const { senderBoot, receiverBoot, sequence } = head
     if (this.#peer?.boot === senderBoot) {
       const known = receiverBoot === this.#boot
-      if (!known && !(message.verb === 'HELLO' && receiverBoot === 0n)) return 'no_session'
+      if (!known && !(head.verb === 'HELLO' && receiverBoot === 0n)) return 'no_session'
       if (this.#seen.has(sequence) || sequence + REPLAY_WINDOW < this.#highest) return 'replayed'
       this.#remember(sequence)
       return 'taken'
     }
-    if (message.verb !== 'HELLO') return 'no_session'
+    if (head.verb !== 'HELLO') return 'no_session'
     const baseline = this.#peer?.baseline ?? 0n
-    if (receiverBoot !== this.#boot || message.echo <= baseline) return 'answer'
+    if (receiverBoot !== this.#boot || head.echo <= baseline) return 'answer'
     this.#peer = { boot: senderBoot, baseline: sent }
     this.#highest = 0n
     this.#seen = new Set()
@@ -183,9 +184,10 @@ export class ScriptedPeer {
   /** Takes in a control message of the real node. Undefined: the packet is not one for this peer. */
   hear(packet: Bytes, nowUs: bigint): Heard | undefined {
     const received = receiveAtNode(packet, this.receiver)
-    if (received.kind !== 'control' || received.path.to !== this.self.address) return undefined
+    if (received.kind !== 'control') return undefined
     const { message } = received
-    const verdict = this.#session.judge(message, this.#sequence)
+    const echo = message.verb === 'HELLO' ? message.echo : 0n
+    const verdict = this.#session.judge({ ...message, echo }, this.#sequence)
     if (message.verb === 'HELLO' && verdict !== 'replayed' && verdict !== 'no_session') {
       this.#heardHello = message.sequence
       this.#heardHelloUs = nowUs

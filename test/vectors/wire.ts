@@ -19,6 +19,10 @@ export const TAG_OFFSET = 32
 export const TAG_BYTES = 8
 export const TAGGED_INNER_BYTES = 64
 export const MAX_RECORDS = 64
+export const RECORD_BYTES = 16
+export const HELLO_BYTES = 56
+/** Of a PUBLISH that is full. */
+export const MAX_BODY_BYTES = 16 + MAX_RECORDS * RECORD_BYTES
 
 export const PRIVATE_VERB = { ASK: 1, FORWARD: 2, RELAY: 3 } as const
 export const CONTROL_VERB = { HELLO: 4, PUBLISH: 5, OWNER: 6 } as const
@@ -88,6 +92,13 @@ export type Body =
   | { readonly verb: 'OWNER'; readonly records: readonly FlowRecord[] }
 
 export type Message = Envelope & Body
+
+/** What a session is judged by. */
+export interface Head extends Envelope {
+  readonly verb: Message['verb']
+  /** Of a HELLO. */
+  readonly echo: bigint
+}
 
 /** Outer IP and UDP around a GUE packet. The DSCP of `tos` goes out, its ECN bits do not. */
 export function encodeOuter(path: Path, sourcePort: number, tos: number, gue: Bytes): Bytes {

@@ -7,6 +7,7 @@ import { Stage } from '../../vectors/stage.js'
 import { Cast, type Vector } from '../../vectors/vector.js'
 import { fleetVectors } from '../../vectors/vectors-fleet.js'
 import { serviceVectors } from '../../vectors/vectors-service.js'
+import { stateVectors } from '../../vectors/vectors-state.js'
 
 const KEEPALIVE = ['hello_sent', 'hello_received', 'rx_packets', 'rx_bytes'] as const
 
@@ -36,6 +37,6 @@ async function play(t: Test, vector: Vector): Promise<void> {
   t.equal(bench.accounted(), undefined)
 }
 
-for (const vector of [...serviceVectors, ...fleetVectors]) {
+for (const vector of [...serviceVectors, ...fleetVectors, ...stateVectors]) {
   t.test(vector.name, (t) => play(t, vector))
 }
