@@ -11,6 +11,7 @@ export function createLog(): Log {
   if (!process.stdout.isTTY) return pino(options, destination({ fd: 1, sync: true }))
   const stream = pretty({
     colorize: process.env.NO_COLOR === undefined,
+    singleLine: true,
     translateTime: 'SYS:HH:MM:ss.l',
     sync: true,
   })
