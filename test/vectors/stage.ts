@@ -5,7 +5,8 @@
 import type { OutPacket } from '../../src/dataplane/addon.js'
 import { Bench, type BenchOptions, MS, SECOND, TIMER_US } from './bench.js'
 import { type Bytes, hex, sameBytes } from './bytes.js'
-import type { Heard, ScriptedPeer } from './session.js'
+import { receiveAtNode } from './receive.js'
+import type { ScriptedPeer } from './session.js'
 import { encodeControl, type Message } from './wire.js'
 
 /** HELLOs inside a PoP; across PoPs there need not be as many, but may. */
@@ -16,9 +17,12 @@ export interface StageOptions extends BenchOptions {
   readonly peers?: readonly string[]
 }
 
-export interface HeardBy extends Heard {
+export interface HeardBy {
+  readonly message: Message
   readonly peer: ScriptedPeer
   readonly atUs: bigint
+  /** On the way, as the test wanted it. */
+  readonly lost: boolean
 }
 
 export class Stage {
@@ -29,6 +33,8 @@ export class Stage {
   readonly silent = new Set<ScriptedPeer>()
   /** HELLOs that peers have sent of their own accord. */
   chatter = 0n
+  /** True: the network loses this message of the node. */
+  lose: (message: Message) => boolean = () => false
   #nextHelloUs = 0n
 
   constructor(options: StageOptions) {
@@ -49,6 +55,11 @@ export class Stage {
     const end = this.bench.nowUs + 5n * SECOND
     this.listen(this.bench.timers())
     while (this.bench.nowUs < end && !this.bench.look().certain) this.pass(10n * MS)
+  }
+
+  /** Packets reach the node now; what leaves at once and no peer hears. */
+  send(...packets: readonly Bytes[]): readonly OutPacket[] {
+    return this.listen(this.bench.send(...packets))
   }
 
   /** Time passes: the node does what is due, peers say HELLO. Returns what the node sent that no peer heard. */
@@ -73,12 +84,18 @@ export class Stage {
     return packets.filter(({ data, egress }) => egress !== 'wire' || !this.#hear(data))
   }
 
-  /** What the node said to this peer since `atUs`. */
-  saidTo(peer: ScriptedPeer, verb: Message['verb'], sinceUs = 0n): readonly Message[] {
+  /** What the node said to this peer since then. */
+  saidTo<Verb extends Message['verb']>(
+    peer: ScriptedPeer,
+    verb: Verb,
+    sinceUs = 0n,
+  ): readonly Extract<Message, { readonly verb: Verb }>[] {
     return this.heard
       .filter((heard) => heard.peer === peer && heard.atUs >= sinceUs)
       .map(({ message }) => message)
-      .filter((message) => message.verb === verb)
+      .filter((message): message is Extract<Message, { readonly verb: Verb }> => {
+        return message.verb === verb
+      })
   }
 
   /** The sequence number that the node's next message to this peer has. */
@@ -89,16 +106,19 @@ export class Stage {
 
   #hear(packet: Bytes): boolean {
     for (const peer of this.peers) {
-      const heard = peer.hear(packet, this.bench.nowUs)
-      if (heard === undefined) continue
-      this.#checkCanonical(packet, heard, peer)
-      this.heard.push({ ...heard, peer, atUs: this.bench.nowUs })
+      const received = receiveAtNode(packet, peer.receiver)
+      if (received.kind !== 'control') continue
+      const { message } = received
+      this.#checkCanonical(packet, message, peer)
+      const lost = this.lose(message)
+      if (!lost) peer.hear(packet, this.bench.nowUs)
+      this.heard.push({ message, peer, atUs: this.bench.nowUs, lost })
       return true
     }
     return false
   }
 
-  #checkCanonical(packet: Bytes, { message }: Heard, peer: ScriptedPeer): void {
+  #checkCanonical(packet: Bytes, message: Message, peer: ScriptedPeer): void {
     const path = { from: peer.node.address, to: peer.self.address }
     const again = encodeControl(path, peer.key, message)
     if (sameBytes(packet, again)) return
