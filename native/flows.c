@@ -24,6 +24,10 @@ static bool owned(const struct sc_node *node, const struct sc_flow_entry *e)
 static uint32_t life_s(const struct sc_node *node, const struct sc_flow_entry *e)
 {
 	const struct sc_timeouts *t = timeouts_of(node, e);
+	/* Packets that passed without its owner's seeing them: of a flow only heard of,
+	 * since it was last published; of any, at this PoP's other nodes by hearsay. */
+	uint32_t heard_s = e->timeouts == 0 ? SC_REPUBLISH_S : 0;
+	uint32_t hearsay_s = node->g->pops[node->g->own_pop].count > 1 ? SC_OWNER_CACHE_S : 0;
 
 	if (e->cached)
 		return SC_OWNER_CACHE_S;
@@ -31,11 +35,11 @@ static uint32_t life_s(const struct sc_node *node, const struct sc_flow_entry *e
 		return SC_COPY_S;
 	switch ((enum sc_flow_state)e->state) {
 	case SC_FLOW_HALF_OPEN:
-		return t->half_open_s;
+		return heard_s + t->half_open_s;
 	case SC_FLOW_CLOSING:
-		return t->closing_s;
+		return heard_s + t->closing_s;
 	default:
-		return t->idle_s;
+		return heard_s + hearsay_s + t->idle_s;
 	}
 }
 
@@ -150,6 +154,15 @@ void sc_touch(struct sc_node *node, struct sc_flow_entry *e, const struct sc_way
 	sc_publish(node, e, after);
 }
 
+/* Whether a record of the same life tells nothing that the entry does not know. */
+static bool outdated(const struct sc_node *node, const struct sc_flow_entry *e, const struct sc_record *r,
+		     uint16_t heard)
+{
+	uint16_t mine = sc_flow_idle(e, node->tick), said = (uint16_t)(node->tick - heard);
+
+	return !e->cached && (said > mine || (said == mine && r->state < e->state));
+}
+
 /* docs/wire-format.md, section 3.2, the table. */
 static void merge_record(struct sc_node *node, struct sc_flow_entry *e, const struct sc_record *r,
 			 uint16_t heard)
@@ -168,13 +181,16 @@ static void merge_record(struct sc_node *node, struct sc_flow_entry *e, const st
 			sc_flow_remove(&node->table, e);
 		return;
 	}
-	if (e->backend != r->backend && said + 1 >= age && e->backend < r->backend) {
+	if (said + 1 >= age && e->backend == r->backend && outdated(node, e, r, heard))
+		return;
+	if (said + 1 >= age && e->backend < r->backend) {
 		sc_count(node, SC_C_claims_won);
 		return;
 	}
 	if (e->backend != r->backend)
 		sc_count(node, SC_C_claims_lost);
 	e->backend = r->backend;
+	e->timeouts = 0;
 	e->cached = 0;
 	e->seen = heard;
 	sc_flow_set_age(e, node->tick, said);
@@ -185,10 +201,13 @@ void sc_take_record(struct sc_node *node, const struct sc_record *r, uint16_t or
 {
 	uint16_t pop = backend_pop(node, r->backend);
 	struct sc_flow_entry *e = sc_known(node, r->flow);
-	/* Only the owner's word makes a copy as good as new. */
-	uint16_t idle = node->g->node_pop[origin] == pop ? 0 : r->idle;
-	uint16_t heard = (uint16_t)(node->tick - idle);
+	/* Only the owner's word makes a copy as good as new, and only the owner's word
+	 * ends it. */
+	bool owner_says = pop != SC_NO_ROW && sc_home(node, r->flow, pop) == origin;
+	uint16_t heard = (uint16_t)(node->tick - (owner_says ? 0 : r->idle));
 
+	if (r->state == SC_FLOW_NONE && !owner_says)
+		return;
 	if (e) {
 		merge_record(node, e, r, heard);
 		return;

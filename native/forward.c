@@ -185,7 +185,7 @@ static enum sc_reason ingress(struct sc_way *w)
 	if (at == node->g->self)
 		return home(w);
 	e = sc_known(node, w->flow);
-	if (e && !(w->ip.tcp_flags & turning) &&
+	if (e && e->state == SC_FLOW_ESTABLISHED && !(w->ip.tcp_flags & turning) &&
 	    sc_flow_idle(e, node->tick) * SC_TICK_S < SC_OWNER_CACHE_S) {
 		uint16_t backend = sc_find_backend(node->g, e->backend);
 
