@@ -1,0 +1,75 @@
+// The program under test, as its units start it: nodes and backend sides on machines, and what their /metrics say. Called
+// by the test files.
+
+import { randomBytes } from 'node:crypto'
+import { writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { parseMetrics } from '../../support/prometheus.js'
+import { type Running, until } from '../net.js'
+import type { Machine } from './machine.js'
+import { Metrics } from './metrics.js'
+
+const MAIN = fileURLToPath(new URL('../../../dist/cli/main.js', import.meta.url))
+const FLEET_FILE = '/run/fleet.yaml'
+
+/** One fleet at a time; `pops` is the text of fleet.pops, each line indented by four. */
+export function writeFleet(pops: string, services: string): void {
+  writeFileSync('/run/fleet.key', `1 ${randomBytes(16).toString('hex')}\n`, { mode: 0o600 })
+  writeFileSync(
+    FLEET_FILE,
+    `fleet:
+  key_file: fleet.key
+  hash_seed: 0x${randomBytes(8).toString('hex')}
+  flow_table: 65536
+  pops:
+${pops}
+services:
+${services}
+`,
+  )
+}
+
+/** `steadycast run` or `steadycast backend`. */
+export class Steadycast {
+  readonly running: Running
+
+  private constructor(
+    readonly machine: Machine,
+    private readonly adminPort: number,
+    args: readonly string[],
+  ) {
+    this.running = machine.start(process.execPath, MAIN, ...args, '--config', FLEET_FILE)
+  }
+
+  static async run(machine: Machine, node: string): Promise<Steadycast> {
+    return await new Steadycast(machine, 6080, ['run', '--node', node]).#up()
+  }
+
+  static async backend(machine: Machine, name: string): Promise<Steadycast> {
+    return await new Steadycast(machine, 6081, ['backend', '--name', name]).#up()
+  }
+
+  async metrics(): Promise<Metrics> {
+    const url = `http://127.0.0.1:${this.adminPort}/metrics`
+    return new Metrics(parseMetrics(await this.machine.run('curl', '--silent', '--fail', url)))
+  }
+
+  /** Knows all that its peers know, so that it may say of a flow that nobody has it. */
+  async certain(): Promise<void> {
+    await until(
+      `a certain node on ${this.machine.name}: ${this.running.stdout}`,
+      async () => (await this.metrics()).value('certain') === 1,
+      this.running.ended,
+    )
+  }
+
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+    await this.running.stop(signal)
+  }
+
+  /** Nothing is asked before it answers: a refused question would be a reset that somebody counts. */
+  async #up(): Promise<this> {
+    await this.running.says(/is running"/)
+    return this
+  }
+}
