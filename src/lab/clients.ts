@@ -11,8 +11,9 @@ import { Book } from './watch.js'
 
 const TALLY_EVERY_MS = 250
 const TRY_LIMIT_MS = 5_000
-/** After a broken connection, before the client tries again. */
+/** After a broken connection, before the client tries again; doubled with each that breaks in a row. */
 const RETRY_PAUSE_MS = 500
+const MAX_RETRY_PAUSE_MS = 4_000
 /** What is left of a phase is not worth another long connection. */
 const SHORTEST_LONG_MS = 700
 const SHORT_BYTES = 32 * 1024
@@ -70,11 +71,16 @@ class Phase {
   }
 
   async #play(client: ClientPlan, role: Exclude<Role, 'all'>): Promise<void> {
+    let pauseMs = RETRY_PAUSE_MS
     for (let turn = client.id; this.#leftMs() > SHORTEST_LONG_MS; turn++) {
       const talk = this.#talk(client, turn % 2 === 0 ? 4 : 6)
-      const lived = await this.#converse(talk, role)
-      if (!lived) await sleep(RETRY_PAUSE_MS)
-      else if (role === 'short') await sleep(this.traffic.shortPauseMs)
+      if (await this.#converse(talk, role)) {
+        pauseMs = RETRY_PAUSE_MS
+        if (role === 'short') await sleep(this.traffic.shortPauseMs)
+      } else {
+        await sleep(Math.min(pauseMs, Math.max(0, this.#leftMs())))
+        pauseMs = Math.min(2 * pauseMs, MAX_RETRY_PAUSE_MS)
+      }
     }
   }
 

@@ -59,7 +59,7 @@ interface Lab {
   readonly alternation: Alternation
 }
 
-async function main(options: LabOptions, startedAt: number): Promise<void> {
+async function main(options: LabOptions, startedAt: number): Promise<Lab> {
   const say = (text: string): void =>
     send({ kind: 'progress', text: progressLine((Date.now() - startedAt) / 1000, text) })
   const lab = await build(options, startedAt, say)
@@ -76,6 +76,7 @@ async function main(options: LabOptions, startedAt: number): Promise<void> {
   if (options.keep) await routePops(lab.topology, steadycastRoutes)
   const doors = options.keep ? openDoors(lab) : []
   send({ kind: 'result', result: { steadycast, plainHashing }, doors })
+  return lab
 }
 
 async function build(
@@ -205,10 +206,16 @@ function openDoors({ topology, processes }: Lab): Door[] {
   return doors
 }
 
-function passDoor(door: Door, server: Server): void {
+/** Open is a door when the relay accepts, and nobody else does. */
+async function passDoor(processes: Processes, door: Door, server: Server): Promise<void> {
   const relay = relays.get(door.name)
   if (relay === undefined) throw new LabFailure(`no relay for ${door.name}`)
-  relay.child.send(door satisfies ToRelay, server, () => server.close())
+  const accepts = processes.message(relay, (message) => message === 'ready')
+  await new Promise((resolve) => {
+    relay.child.send(door satisfies ToRelay, server, () => server.close(resolve))
+  })
+  await accepts
+  send({ kind: 'open', door })
 }
 
 function fail(error: unknown): void {
@@ -217,11 +224,17 @@ function fail(error: unknown): void {
   send({ kind: 'failure', message, log: isPlain ? error.log : [] }, () => process.exit(2))
 }
 
+let standing: Promise<Lab> | undefined
+
 process.on('disconnect', () => process.exit(0))
 process.on('uncaughtException', fail)
 process.on('message', (message: ToInner, handle: Server | undefined) => {
-  if (message.kind === 'start') main(message.options, message.startedAt).catch(fail)
-  else if (handle !== undefined) passDoor(message.door, handle)
+  if (message.kind === 'start') {
+    standing = main(message.options, message.startedAt)
+    standing.catch(fail)
+  } else if (handle !== undefined) {
+    standing?.then(({ processes }) => passDoor(processes, message.door, handle)).catch(fail)
+  }
 })
 // The process id as the outer process sees it: /proc is still the old one.
 send({ kind: 'hello', pid: Number(readlinkSync('/proc/self')) })

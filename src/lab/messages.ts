@@ -90,6 +90,8 @@ export type FromInner =
   | { readonly kind: 'hello'; readonly pid: number }
   | { readonly kind: 'progress'; readonly text: string }
   | { readonly kind: 'failure'; readonly message: string; readonly log: readonly string[] }
+  /** This door's relay accepts. */
+  | { readonly kind: 'open'; readonly door: Door }
   | { readonly kind: 'result'; readonly result: LabResult; readonly doors: readonly Door[] }
 
 export type ToRelay = Door

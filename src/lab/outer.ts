@@ -53,6 +53,8 @@ class Inner {
   result: LabResult | undefined
   finished = false
   #pid: number | undefined
+  /** What to do when a door's relay accepts, by the door's name. */
+  readonly #opened = new Map<string, () => void>()
 
   constructor(
     private readonly child: ChildProcess,
@@ -100,6 +102,9 @@ class Inner {
         this.failure = new LabFailure(message.message, message.log)
         void this.end()
         return
+      case 'open':
+        this.#opened.get(message.door.name)?.()
+        return
       case 'result':
         this.result = message.result
         this.hooks.onResult(message.result)
@@ -126,11 +131,12 @@ class Inner {
       server.listen(0, LOOPBACK, () => {
         const address = server.address()
         const port = typeof address === 'object' ? address?.port : undefined
+        const url = `http://${LOOPBACK}:${port}/`
+        this.#opened.set(door.name, () => resolve({ name: door.name, url }))
         // From here on the relay inside owns the socket; it accepts in the user's network and connects in the lab's.
         this.child.send({ kind: 'door', door } satisfies ToInner, server, (error) => {
           server.close()
-          if (error !== null) return reject(error)
-          resolve({ name: door.name, url: `http://${LOOPBACK}:${port}/` })
+          if (error !== null) reject(error)
         })
       })
     })
