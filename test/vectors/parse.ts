@@ -20,8 +20,6 @@ export interface Parsed {
   readonly dport: number
   readonly proto: number
   readonly tcpFlags: number
-  /** Time to live or hop limit. */
-  readonly ttl: number
   /** A fragment, also the first one. */
   readonly fragmented: boolean
 }
@@ -70,15 +68,16 @@ function parseIpv4(bytes: Bytes, quoted: boolean): Network | Refusal {
   if (bytes.length < 20) return refuse('truncated')
   const header = ((bytes[0] ?? 0) & 0xf) * 4
   const total = be16(bytes, 2)
-  if (header < 20 || total < header) return refuse('bad_header')
+  if (header < 20 || (!quoted && total < header)) return refuse('bad_header')
   if (bytes.length < header || (!quoted && bytes.length < total)) return refuse('truncated')
   if (!quoted && checksum(bytes.subarray(0, header)) !== 0) return refuse('bad_checksum')
+  if (!quoted && bytes[8] === 0) return refuse('ttl_expired')
   const from = addressText(bytes.subarray(12, 16))
   const to = addressText(bytes.subarray(16, 20))
   if (from === undefined || to === undefined) return refuse('bad_header')
   const fragmentOffset = (be16(bytes, 6) & 0x1fff) * 8
   const moreFragments = (be16(bytes, 6) & 0x2000) !== 0
-  if (fragmentOffset + total - header > 0xffff) return refuse('bad_header')
+  if (!quoted && fragmentOffset + total - header > 0xffff) return refuse('bad_header')
   return {
     ok: true,
     family: 4,
@@ -86,7 +85,7 @@ function parseIpv4(bytes: Bytes, quoted: boolean): Network | Refusal {
     to,
     proto: bytes[9] ?? 0,
     offset: header,
-    payload: bytes.subarray(header, Math.min(total, bytes.length)),
+    payload: bytes.subarray(header, quoted ? bytes.length : total),
     fragmentOffset,
     moreFragments,
   }
@@ -96,6 +95,7 @@ function parseIpv6(bytes: Bytes, quoted: boolean): Network | Refusal {
   if (bytes.length < 40) return refuse('truncated')
   const total = 40 + be16(bytes, 4)
   if (!quoted && bytes.length < total) return refuse('truncated')
+  if (!quoted && bytes[7] === 0) return refuse('ttl_expired')
   const from = addressText(bytes.subarray(8, 24))
   const to = addressText(bytes.subarray(24, 40))
   if (from === undefined || to === undefined) return refuse('bad_header')
@@ -144,8 +144,8 @@ function walkExtensions(packet: Bytes): Walked | Refusal {
   let fragmented = false
   for (let seen = 0; ; seen++) {
     if (![HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, DESTINATION].includes(proto)) break
-    if (seen === EXTENSIONS_MAX) return refuse('too_many_extensions')
     if (packet.length < offset + 8) return refuse('truncated')
+    if (seen === EXTENSIONS_MAX) return refuse('too_many_extensions')
     const length = extensionLength(proto, packet[offset + 1] ?? 0)
     if (proto === FRAGMENT) {
       if (fragmented) return refuse('bad_header')
@@ -173,7 +173,6 @@ export function parse(bytes: Bytes): ParseResult {
     sport: 0,
     dport: 0,
     tcpFlags: 0,
-    ttl: bytes[family === 4 ? 8 : 7] ?? 0,
     fragmented: fragmentOffset > 0 || moreFragments,
   }
   if (fragmentOffset > 0) return { ok: true, parsed: { ...base, kind: 'fragment' } }
@@ -217,15 +216,21 @@ const ECHO_REQUEST = { 4: 8, 6: 128 } as const
 const ICMP_ERRORS = { 4: [3, 11, 12], 6: [1, 2, 3, 4] } as const
 
 function parseIcmp(network: Network, base: Omit<Parsed, 'kind'>): ParseResult {
-  const { payload, family } = network
+  const { payload, family, moreFragments } = network
+  if (moreFragments) return refuse('unknown_protocol')
   if (payload.length < 8) return refuse('truncated')
   const type = payload[0] ?? 0
   if (type === ECHO_REQUEST[family]) return { ok: true, parsed: { ...base, kind: 'echo' } }
   if (!(ICMP_ERRORS[family] as readonly number[]).includes(type)) return refuse('unknown_protocol')
-  const quoted = parseNetwork(payload.subarray(8), true)
-  if (!quoted.ok || quoted.family !== family) return refuse('bad_header')
-  if (quoted.from !== network.to) return refuse('bad_header')
+  const quote = payload.subarray(8)
+  if (quote.length < (family === 4 ? 20 : 40)) return refuse('bad_header')
+  if ((quote[0] ?? 0) >> 4 !== family) return refuse('bad_header')
+  const quoted = parseNetwork(quote, true)
+  if (!quoted.ok) return quoted
+  if (quoted.payload.length < 8) return refuse('truncated')
+  if (quoted.fragmentOffset > 0) return refuse('fragment')
   if (quoted.proto !== PROTO.tcp && quoted.proto !== PROTO.udp) return refuse('unknown_protocol')
+  if (quoted.from !== network.to) return refuse('bad_header')
   const about = {
     ...base,
     kind: 'icmp-error',
@@ -233,9 +238,7 @@ function parseIcmp(network: Network, base: Omit<Parsed, 'kind'>): ParseResult {
     vip: quoted.from,
     proto: quoted.proto,
   } as const
-  if (quoted.fragmentOffset > 0) return { ok: true, parsed: { ...about, fragmented: true } }
-  if (quoted.payload.length < 8) return refuse('truncated')
   const sport = be16(quoted.payload, 2)
   const dport = be16(quoted.payload, 0)
-  return { ok: true, parsed: { ...about, sport, dport, fragmented: quoted.moreFragments } }
+  return { ok: true, parsed: { ...about, sport, dport } }
 }

@@ -179,21 +179,18 @@ function forService(inner: Bytes, fleet: Fleet): Found {
   const result = parse(inner)
   if (!result.ok) return result
   const { parsed } = result
-  if (parsed.ttl === 0) return refuse('ttl_expired')
   const service = serviceOf(parsed, fleet.services)
-  if (parsed.fragmented && service?.fragments !== true) return refuse('fragment')
-  if (service === undefined) return refuse('no_service')
+  if (!fleet.services.some(({ vip }) => vip === parsed.vip)) return refuse('no_service')
+  if (service === undefined) return refuse(parsed.fragmented ? 'fragment' : 'no_service')
   return { ok: true, value: { inner, parsed, flow: flowOf(parsed, service, fleet.hashSeed) } }
 }
 
-/** A ping is for any service of its VIP; a later fragment names no port and is for one that expects fragments. */
+/** A ping is for any service of its VIP; a fragment, for one that expects fragments: only the first names a port. */
 export function serviceOf(parsed: Parsed, services: readonly Service[]): Service | undefined {
   const ofVip = services.filter(({ vip }) => vip === parsed.vip)
   if (parsed.kind === 'echo') return ofVip[0]
   const ofProtocol = ofVip.filter(({ protocol }) => PROTO[protocol] === parsed.proto)
-  if (parsed.kind === 'fragment') {
-    return ofProtocol.find(({ fragments }) => fragments) ?? ofProtocol[0]
-  }
+  if (parsed.fragmented) return ofProtocol.find(({ fragments }) => fragments)
   return ofProtocol.find(({ ports }) => ports.includes(parsed.dport))
 }
 

@@ -50,11 +50,12 @@ export class Stage {
     return peer
   }
 
-  /** Every peer gets into a session; until the node is certain, when all others are played, or 5 s. */
+  /** Every peer gets into a session; until the node is certain, when all others are played, or 5 s; and has walked its table again. */
   join(): void {
     const end = this.bench.nowUs + 5n * SECOND
     this.listen(this.bench.timers())
     while (this.bench.nowUs < end && !this.bench.look().certain) this.pass(10n * MS)
+    this.pass(20n * MS)
   }
 
   /** Packets reach the node now; what leaves at once and no peer hears. */

@@ -143,6 +143,11 @@ const fragmented: readonly BadPacket[] = [
     ),
   ),
   bad(
+    'a later fragment of IP protocol 0',
+    'fragment',
+    ip({ ...FOUR, fragment: { offset: 2048, more: false } }, 0, pattern(64)),
+  ),
+  bad(
     'two fragment headers',
     'bad_header',
     withExtensions(
