@@ -81,7 +81,7 @@ static void send_hello(struct sc_node *node, struct sc_peer *peer, bool to_stran
 
 	b[0] = SC_WIRE_VERSION_LOW;
 	b[1] = SC_WIRE_VERSION;
-	b[2] = (uint8_t)((node->filled ? SC_HELLO_FILLED : 0) | (pub->walk_done ? SC_HELLO_WALK_DONE : 0));
+	b[2] = (uint8_t)((node->filled ? SC_HELLO_FILLED : 0) | (sc_publication_told(pub) ? SC_HELLO_WALK_DONE : 0));
 	sc_put16(b + 4, (uint16_t)(held * 1000 / room));
 	sc_put64(b + 8, echo);
 	sc_put32(b + 16, delay > UINT32_MAX ? UINT32_MAX : (uint32_t)delay);
@@ -152,6 +152,12 @@ static void measure(struct sc_node *node, struct sc_peer *peer, uint64_t echo, u
 	peer->rtt_us = past > UINT32_MAX ? UINT32_MAX : past ? (uint32_t)past : 1;
 }
 
+static void walk_again(struct sc_node *node, struct sc_peer *peer)
+{
+	sc_publication_walk(&peer->pub);
+	sc_count(node, SC_C_walks_started);
+}
+
 static void hear_hello(struct sc_node *node, struct sc_peer *peer, const uint8_t *b, uint64_t seq,
 		       bool knows_us)
 {
@@ -171,8 +177,7 @@ static void hear_hello(struct sc_node *node, struct sc_peer *peer, const uint8_t
 	if (!peer->alive) {
 		/* What was published while it was away may never have reached it. */
 		peer->alive = true;
-		sc_publication_walk(pub);
-		sc_count(node, SC_C_walks_started);
+		walk_again(node, peer);
 	}
 	measure(node, peer, sc_get64(b + 8), sc_get32(b + 16));
 	if (seq == peer->heard_seq) {
@@ -240,16 +245,22 @@ enum sc_reason sc_control_receive(struct sc_way *w)
 	}
 }
 
+/* The dead one's neighbours are to hold now what it held. */
 static void notice_death(struct sc_node *node, struct sc_peer *peer)
 {
+	const struct sc_generation *g = node->g;
+
 	if (!peer->alive)
 		return;
-	if (node->now_us - peer->heard_us > SC_HELLO_DEAD * interval_us(peer)) {
-		peer->alive = false;
-		peer->pub.walk_done = false;
-	} else {
+	if (node->now_us - peer->heard_us <= SC_HELLO_DEAD * interval_us(peer)) {
 		peer->last_alive_us = node->now_us;
+		return;
 	}
+	peer->alive = false;
+	peer->pub.walk_done = false;
+	for (uint16_t i = 0; i < g->h.nodes; i++)
+		if (node->peers[i].alive && g->node_pop[i] == g->node_pop[peer->row])
+			walk_again(node, &node->peers[i]);
 }
 
 /* A node has filled when everyone who is there has sent what this node is to hold. */
@@ -266,6 +277,19 @@ static bool has_filled(const struct sc_node *node)
 	return true;
 }
 
+/* It tells that it has filled, and in the same HELLO that it has more to tell: what it
+ * had not told everyone before it restarted came back from those it had. */
+static void become_filled(struct sc_node *node)
+{
+	node->filled = true;
+	for (uint16_t i = 0; i < node->g->h.nodes; i++) {
+		if (!node->peers[i].alive)
+			continue;
+		walk_again(node, &node->peers[i]);
+		node->peers[i].hello_due_us = node->now_us;
+	}
+}
+
 void sc_peers_timers(struct sc_node *node)
 {
 	for (uint16_t i = 0; i < node->g->h.nodes; i++) {
@@ -280,8 +304,8 @@ void sc_peers_timers(struct sc_node *node)
 		    (peer->pub.ack_due_us && node->now_us >= peer->pub.ack_due_us))
 			send_hello(node, peer, false);
 	}
-	if (!node->filled)
-		node->filled = has_filled(node);
+	if (!node->filled && has_filled(node))
+		become_filled(node);
 }
 
 /* Whether the peer has told how many batches it sent, at a time when it must have
@@ -300,7 +324,8 @@ bool sc_certain(const struct sc_node *node, uint64_t since_us)
 
 		if (i == node->g->self)
 			continue;
-		if (peer->alive ? sc_publication_complete(&peer->pub) && told_since(peer, since_us) :
+		if (peer->alive ? peer->peer_filled && sc_publication_complete(&peer->pub) &&
+					  told_since(peer, since_us) :
 				  node->now_us - peer->last_alive_us > SC_COPY_S * SC_S)
 			continue;
 		return false;

@@ -68,6 +68,11 @@ static bool window_full(const struct sc_publication *pub)
 	return pub->sent - pub->acked >= SC_PUBLISH_WINDOW;
 }
 
+bool sc_publication_told(const struct sc_publication *pub)
+{
+	return pub->walk_done && !(pub->open_count > 0 && window_full(pub));
+}
+
 /* Numbers and sends what has gathered. false: the window is full. */
 static bool flush(struct sc_node *node, struct sc_peer *peer)
 {

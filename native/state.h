@@ -186,6 +186,10 @@ void sc_publish_timers(struct sc_node *node, struct sc_peer *peer);
 void sc_owner_to(struct sc_node *node, uint16_t row, const struct sc_flow_entry *e);
 void sc_owner_flush(struct sc_node *node);
 
+/* Whether the peer has been sent all: the walk is done, nothing waits behind a full
+ * window. What waits for SC_FLUSH_US does not count. */
+bool sc_publication_told(const struct sc_publication *pub);
+
 /* Whether the peer has sent all it holds for us, without a gap. */
 bool sc_publication_complete(const struct sc_publication *pub);
 
