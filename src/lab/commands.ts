@@ -60,8 +60,8 @@ export async function ipBatch(
     await runCommand('ip', [...options, '-batch', '-'], `${lines.join('\n')}\n`)
   } catch (error) {
     if (!(error instanceof LabFailure)) throw error
-    const number = /Command failed -:(\d+)/.exec(error.message)?.[1]
-    const line = number === undefined ? lines[0] : lines[Number(number) - 1]
+    const line = lines[Number(/Command failed -:(\d+)/.exec(error.message)?.[1]) - 1]
+    if (line === undefined) throw error
     throw new LabFailure(`${error.message} (the line: "${['ip', ...options, line].join(' ')}")`)
   }
 }

@@ -40,7 +40,8 @@ export function isolatingCommand(): readonly string[] {
       encoding: 'utf8',
     })
     if (trial.status === 0) return ['setpriv', '--pdeathsig', 'KILL', ...command]
-    reasons.push((trial.stderr ?? '').trim().split('\n')[0] || `exit code ${trial.status}`)
+    const [said = ''] = trial.stderr.trim().split('\n')
+    reasons.push(said.replace('unshare: unshare failed', 'unshare') || `exit code ${trial.status}`)
   }
   throw new LabFailure(
     isRoot

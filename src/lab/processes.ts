@@ -155,7 +155,8 @@ export async function startAll(processes: Processes, topology: Topology): Promis
 
 function tail(file: string): string[] {
   try {
-    return readFileSync(file, 'utf8').trimEnd().split('\n').slice(-LOG_TAIL_LINES)
+    const lines = readFileSync(file, 'utf8').split('\n')
+    return lines.filter((line) => line !== '').slice(-LOG_TAIL_LINES)
   } catch {
     return []
   }

@@ -2,7 +2,7 @@
 // every kind of early end. What is left behind is looked for among all that it started.
 
 import { type ChildProcess, type SpawnOptions, spawn, spawnSync } from 'node:child_process'
-import { readdirSync, readFileSync } from 'node:fs'
+import { chmodSync, readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { needsNamespaces, until } from './net.js'
@@ -218,4 +218,27 @@ t.test('a number out of range is one line that says what was expected', async (t
     t.equal(stdout, '')
     t.match(stderr, new RegExp(`^steadycast: .*${option}.* expected a whole number from .*\n$`))
   }
+})
+
+t.test('a missing program is one line that names the package to install', async (t) => {
+  const bin = t.testdir({ sh: t.fixture('symlink', '/bin/sh'), ip: '#!/bin/sh\n' })
+  chmodSync(`${bin}/ip`, 0o755)
+  const command = ['env', `PATH=${bin}`, process.execPath, MAIN]
+  const { status, stdout, stderr } = run(command, 'lab')
+  t.same({ status, stdout }, { status: 2, stdout: '' })
+  t.match(
+    stderr,
+    /^steadycast: the lab needs the program "unshare".*apt-get install util-linux\)\n$/,
+  )
+})
+
+t.test('a user without any way to namespaces gets one line that says what to do', async (t) => {
+  if (!needsNamespaces(t)) return
+  // A user namespace that allows no other, and in it a user who is not root and has no capability.
+  const script = `echo 0 > /proc/sys/user/max_user_namespaces
+    exec setpriv --bounding-set=-all --inh-caps=-all --securebits=+noroot,+no_setuid_fixup "$0" "$@"`
+  const command = ['unshare', '--user', '--map-root-user', 'sh', '-ec', script, ...NODE, MAIN]
+  const { status, stdout, stderr } = run(command, 'lab')
+  t.same({ status, stdout }, { status: 2, stdout: '' })
+  t.match(stderr, /^steadycast: the lab needs network namespaces, and .*\n$/)
 })
