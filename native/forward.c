@@ -86,7 +86,8 @@ static enum sc_reason find_service(struct sc_way *w)
 		w->service = sc_find_portless_service(g, &ip->dst, 0);
 		portless = true;
 	} else if (portless) {
-		w->service = sc_find_portless_service(g, &ip->dst, ip->proto);
+		/* Protocol 0 would be any. */
+		w->service = ip->proto ? sc_find_portless_service(g, &ip->dst, ip->proto) : SC_NO_ROW;
 		if (w->service == SC_NO_ROW && sc_find_portless_service(g, &ip->dst, 0) != SC_NO_ROW)
 			return SC_DROP_fragment;
 	} else {

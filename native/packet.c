@@ -85,6 +85,8 @@ uint32_t sc_sum_pseudo(const struct sc_parsed *p, uint8_t proto, uint32_t l4_len
 static enum sc_reason walk_extensions(const uint8_t *data, uint32_t len, uint8_t *proto,
 				      uint32_t *offset, uint16_t *frag)
 {
+	bool fragmented = false;
+
 	for (int i = 0; i <= SC_MAX_EXTENSIONS; i++) {
 		const uint8_t *h = data + *offset;
 		uint32_t size;
@@ -101,6 +103,9 @@ static enum sc_reason walk_extensions(const uint8_t *data, uint32_t len, uint8_t
 		case EXT_FRAGMENT:
 			if (len - *offset < 8)
 				return SC_DROP_truncated;
+			if (fragmented)
+				return SC_DROP_bad_header;
+			fragmented = true;
 			size = 8;
 			*frag = sc_get16(h + 2);
 			break;
@@ -221,6 +226,12 @@ static enum sc_reason parse_transport(const uint8_t *data, struct sc_parsed *p)
 	return SC_OK;
 }
 
+/* No datagram is longer than 65535 bytes behind its header, whatever its fragments say. */
+static enum sc_reason fits(uint16_t frag, uint32_t len)
+{
+	return (frag & 0xfff8u) + len > UINT16_MAX ? SC_DROP_bad_header : SC_OK;
+}
+
 static enum sc_reason parse_ip4(const uint8_t *data, uint32_t len, struct sc_parsed *p, uint16_t *frag)
 {
 	uint32_t header;
@@ -244,7 +255,7 @@ static enum sc_reason parse_ip4(const uint8_t *data, uint32_t len, struct sc_par
 	p->df = data[6] & 0x40;
 	p->l4_offset = (uint16_t)header;
 	*frag = (uint16_t)(sc_get16(data + 6) << 3 | (data[6] & 0x20 ? 1 : 0));
-	return SC_OK;
+	return fits(*frag, p->total_len - header);
 }
 
 static enum sc_reason parse_ip6(const uint8_t *data, uint32_t len, struct sc_parsed *p, uint16_t *frag)
@@ -264,9 +275,12 @@ static enum sc_reason parse_ip6(const uint8_t *data, uint32_t len, struct sc_par
 	p->src = sc_addr6(data + 8);
 	p->dst = sc_addr6(data + 24);
 	p->df = true;
+	/* ::ffff:a.b.c.d would pass for a.b.c.d. */
+	if (sc_addr_is4(&p->src) || sc_addr_is4(&p->dst))
+		return SC_DROP_bad_header;
 	r = walk_extensions(data, p->total_len, &p->proto, &offset, frag);
 	p->l4_offset = (uint16_t)offset;
-	return r;
+	return r == SC_OK ? fits(*frag, p->total_len - offset) : r;
 }
 
 enum sc_reason sc_parse(const uint8_t *data, uint32_t len, struct sc_parsed *out)
