@@ -40,9 +40,9 @@ import {
 
 const DOWNLOAD_BYTES = 80_000_000
 const UPLOAD_BYTES = 30_000_000
-/** Ten seconds for a transfer, in which the routes move more than ten times. */
-const RATES = { download: '8M', upload: '3M' }
-const SWITCH_EVERY_MS = 600
+/** Seven seconds for a transfer, in which the routes move more than ten times. */
+const RATES = { download: '11M', upload: '4M' }
+const SWITCH_EVERY_MS = 450
 const MIN_SWITCHES = 10
 const REQUESTS_EACH = 10
 

@@ -38,15 +38,22 @@ export class Steadycast {
     private readonly adminPort: number,
     args: readonly string[],
   ) {
-    this.running = machine.start(process.execPath, MAIN, ...args, '--config', FLEET_FILE)
+    this.running = machine.start(process.execPath, MAIN, ...args)
   }
 
   static async run(machine: Machine, node: string): Promise<Steadycast> {
-    return await new Steadycast(machine, 6080, ['run', '--node', node]).#up()
+    return await Steadycast.start(machine, ['run', '--config', FLEET_FILE, '--node', node])
   }
 
   static async backend(machine: Machine, name: string): Promise<Steadycast> {
-    return await new Steadycast(machine, 6081, ['backend', '--name', name]).#up()
+    return await Steadycast.start(machine, ['backend', '--config', FLEET_FILE, '--name', name])
+  }
+
+  /** Nothing is asked before it answers: a refused question would be a reset that somebody counts. */
+  static async start(machine: Machine, args: readonly string[]): Promise<Steadycast> {
+    const started = new Steadycast(machine, args[0] === 'run' ? 6080 : 6081, args)
+    await started.running.says(/is running"/)
+    return started
   }
 
   async metrics(): Promise<Metrics> {
@@ -65,11 +72,5 @@ export class Steadycast {
 
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     await this.running.stop(signal)
-  }
-
-  /** Nothing is asked before it answers: a refused question would be a reset that somebody counts. */
-  async #up(): Promise<this> {
-    await this.running.says(/is running"/)
-    return this
   }
 }

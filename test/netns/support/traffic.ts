@@ -100,13 +100,21 @@ export async function switchAndAsk(
   internet: Internet,
   machines: readonly Machine[],
   over: () => boolean,
-  { everyMs, requestsEach }: { readonly everyMs: number; readonly requestsEach: number },
+  {
+    everyMs,
+    requestsEach,
+    families = FAMILIES,
+  }: {
+    readonly everyMs: number
+    readonly requestsEach: number
+    readonly families?: readonly Family[]
+  },
 ): Promise<readonly Outcome[]> {
   const asked: Transfer[] = []
   for (let turn = 0; !over(); turn++) {
     const to = machines[turn % machines.length]
     if (to !== undefined) await internet.routeVips(to)
-    for (const family of FAMILIES) asked.push(requests(internet, family, requestsEach))
+    for (const family of families) asked.push(requests(internet, family, requestsEach))
     await sleep(everyMs)
   }
   return await Promise.all(asked.map(({ outcome }) => outcome))
