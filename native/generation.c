@@ -159,7 +159,8 @@ static int index_backends(struct sc_generation *g, const char **why)
 		if (b->id == 0 || b->pop == 0 || b->deliver > SC_DELIVER_LOCAL ||
 		    b->state > SC_BACKEND_DOWN || b->pool >= g->h.pools)
 			return -ERANGE;
-		if (b->deliver == SC_DELIVER_LOCAL && g->node_by_id[b->node] == SC_NO_ROW)
+		if (b->deliver == SC_DELIVER_LOCAL &&
+		    (g->node_by_id[b->node] == SC_NO_ROW || g->nodes[g->node_by_id[b->node]].pop != b->pop))
 			return -ERANGE;
 		if (sc_find_backend(g, b->id) != SC_NO_ROW)
 			return -EEXIST;
