@@ -7,6 +7,7 @@ import { type Bytes, Reader, sameBytes } from './bytes.js'
 import { flowId, PROTO } from './names.js'
 import { type Network, type Parsed, parse, parseNetwork, type Refusal, refuse } from './parse.js'
 import {
+  AGE_MAX,
   type Body,
   CONTROL_BYTES,
   CONTROL_VERB,
@@ -338,9 +339,11 @@ function readRecords(reader: Reader): readonly FlowRecord[] | undefined {
     const flow = reader.u64()
     const backend = reader.u32()
     const stateAge = reader.u16()
+    const idle = reader.u16()
     const state = nameOf<FlowState>(FLOW_STATE, stateAge >> 13)
-    if (state === undefined) return undefined
-    records.push({ flow, backend, state, age: stateAge & 0x1fff, idle: reader.u16() })
+    // A record of a state that this version does not know is skipped.
+    if (state === undefined) continue
+    records.push({ flow, backend, state, age: Math.min(stateAge & 0x1fff, AGE_MAX), idle })
   }
   return records
 }

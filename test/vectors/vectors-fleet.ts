@@ -369,6 +369,40 @@ const ended: Vector = {
   counts: { consumed: 2, publish_flows_received: 2, first_refusal: 1 },
 }
 
+const endedByOther: Vector = {
+  name: 'a flow that another node than its owner calls ended stays known',
+  stage: { ...twoPops, fleet: sampleFleet({ pops: 3 }), peers: ['a1', 'c1'] },
+  steps: (cast) => {
+    const packet = ack(CONNECTION4)
+    const gone = recordOf(cast, packet, 'a', 'ended')
+    return [
+      published(cast, packet),
+      { packets: [cast.peer('c1').publish([gone])], expect: [] },
+      {
+        packets: [packet],
+        expect: [cast.forward(packet, 'a1', cast.choice(packet, popA(cast)))],
+      },
+    ]
+  },
+  counts: { consumed: 2, publish_flows_received: 2, forwarded: 1, misrouted_home: 1 },
+}
+
+const toldByOther: Vector = {
+  name: 'a living flow that a node of another PoP tells of is known',
+  stage: { ...twoPops, fleet: sampleFleet({ pops: 3 }), peers: ['a1', 'c1'] },
+  steps: (cast) => {
+    const packet = ack(CONNECTION4)
+    return [
+      published(cast, packet, 'c1'),
+      {
+        packets: [packet],
+        expect: [cast.forward(packet, 'a1', cast.choice(packet, popA(cast)))],
+      },
+    ]
+  },
+  counts: { consumed: 1, publish_flows_received: 1, forwarded: 1, misrouted_home: 1 },
+}
+
 const duplicated: Vector = {
   name: 'a batch that was taken in before changes nothing, also under a new sequence number',
   stage: twoPops,
@@ -458,6 +492,8 @@ export const fleetVectors: readonly Vector[] = [
   askedElsewhere,
   asksNobody,
   ended,
+  endedByOther,
+  toldByOther,
   duplicated,
   ...claims,
 ]

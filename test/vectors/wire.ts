@@ -27,7 +27,8 @@ export const MAX_BODY_BYTES = 16 + MAX_RECORDS * RECORD_BYTES
 export const PRIVATE_VERB = { ASK: 1, FORWARD: 2, RELAY: 3 } as const
 export const CONTROL_VERB = { HELLO: 4, PUBLISH: 5, OWNER: 6 } as const
 export const FLOW_STATE = { ended: 0, 'half-open': 1, established: 2, closing: 3 } as const
-export const AGE_MAX = 0x1fff
+/** The field has 13 bits, of which no more is used. */
+export const AGE_MAX = 511
 export const IDLE_MAX = 0xffff
 
 export interface Key {

@@ -52,7 +52,7 @@ const RECORD = {
   flow: 0x9192939495969798n,
   backend: 0x0020abcd,
   state: 'established',
-  age: 0x1234,
+  age: 0x0123,
   idle: 0x5678,
 } as const
 
@@ -80,14 +80,14 @@ const GOLDEN = {
   ].join(''),
   publish: [
     '4500006800000000401166810a0100010a02000117c017c000540000208000001507006500200000',
-    '010203040506070811121314151617182122232425262728573b82f3d5466da80000000000000003',
-    '000100000000000091929394959697980020abcd52345678',
+    '010203040506070811121314151617182122232425262728792fa0469348a8c10000000000000003',
+    '000100000000000091929394959697980020abcd41235678',
   ].join(''),
   owner6: [
     '60000000005c1140fd000001000000000000000000000001fd000002000000000000000000000001',
-    '17c017c0005cc26d2080000016070065002800000102030405060708111213141516171821222324',
-    '252627289ec1d789ab470468000200000000000091929394959697980020abcd5234567891929394',
-    '959697980020abcd1fffffff',
+    '17c017c0005cf0702080000016070065002800000102030405060708111213141516171821222324',
+    '25262728f9beed50b09e8f5a000200000000000091929394959697980020abcd4123567891929394',
+    '959697980020abcd01ffffff',
   ].join(''),
 } as const
 
@@ -118,7 +118,7 @@ t.test('HELLO, PUBLISH and OWNER', async (t) => {
   const receiver = { fleet, self: nodeNamed(fleet, 'b1'), keys: [KEY] }
   const receiver6 = { fleet: fleet6, self: nodeNamed(fleet6, 'b1'), keys: [KEY] }
   const publish: Message = { ...ENVELOPE, verb: 'PUBLISH', batch: 3n, records: [RECORD] }
-  const ended = { ...RECORD, state: 'ended', age: 0x1fff, idle: 0xffff } as const
+  const ended = { ...RECORD, state: 'ended', age: 511, idle: 0xffff } as const
   const owner: Message = { ...ENVELOPE, verb: 'OWNER', records: [RECORD, ended] }
   t.equal(hex(encodeControl(FOUR, KEY, HELLO)), GOLDEN.hello)
   t.equal(hex(encodeControl(FOUR, KEY, publish)), GOLDEN.publish)
@@ -131,7 +131,7 @@ t.test('HELLO, PUBLISH and OWNER', async (t) => {
 
 t.test('ages that do not fit saturate', async (t) => {
   const old = { ...RECORD, age: 9000, idle: 70000 }
-  const most = { ...RECORD, age: 0x1fff, idle: 0xffff }
+  const most = { ...RECORD, age: 511, idle: 0xffff }
   const [saturated, expected] = [old, most].map((record) =>
     hex(encodeControl(FOUR, KEY, { ...ENVELOPE, verb: 'OWNER', records: [record] })),
   )

@@ -2,12 +2,20 @@
 
 import t from 'tap'
 import { MS, SECOND } from '../../vectors/bench.js'
+import { join, patched } from '../../vectors/bytes.js'
 import { tcp } from '../../vectors/packets.js'
 import { sampleFleet } from '../../vectors/samples.js'
 import type { ScriptedPeer } from '../../vectors/session.js'
 import { Stage } from '../../vectors/stage.js'
 import { Cast, CONNECTION4, connectionWith } from '../../vectors/vector.js'
-import type { FlowRecord, Message } from '../../vectors/wire.js'
+import {
+  controlWithTag,
+  encodeBody,
+  encodeOuter,
+  type FlowRecord,
+  gueHeader,
+  type Message,
+} from '../../vectors/wire.js'
 
 const fleet = sampleFleet({ pops: 2 })
 const wide = sampleFleet({ pops: 2, nodesPerPop: 2 })
@@ -177,6 +185,20 @@ t.test('a batch beyond the reach of the mask is not taken in, and not acknowledg
   const last = stage.saidTo(peer, 'HELLO').at(-1)
   t.match(last, { batchesTaken: 0n, batchesMask: 1n << 63n })
   t.equal(stage.bench.count('publish_flows_received'), 1n)
+})
+
+t.test('a record of an unknown state is skipped, the others of its batch are not', async (t) => {
+  const { stage, peer, cast } = joined()
+  const sound = recordOf(cast, 50001)
+  const body = encodeBody({ verb: 'PUBLISH', batch: 1n, records: [sound, sound] })
+  const raw = { ...peer.envelope(), verb: 5, keyId: peer.key.id }
+  // The second record's flow is another, and its state 7.
+  const strange = patched(patched(body, 32, 1), 44, 7 << 5)
+  const message = controlWithTag(peer.path, peer.key.key, raw, strange)
+  const gue = join(gueHeader({ control: true, protoOrCtype: 128 }), message)
+  stage.send(encodeOuter(peer.path, 6080, 0, gue))
+  t.equal(stage.bench.count('publish_flows_received'), 2n)
+  t.equal(stage.bench.look().flowsEstablished, 1)
 })
 
 t.test('a connection that was closed is published as closing, then as ended', async (t) => {
