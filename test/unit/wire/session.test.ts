@@ -3,10 +3,12 @@
 import t, { type Test } from 'tap'
 import { Bench, MS, moved, SECOND } from '../../vectors/bench.js'
 import { VirtualFleet } from '../../vectors/fleet.js'
+import { tcp } from '../../vectors/packets.js'
 import { type Receiver, receiveAtNode } from '../../vectors/receive.js'
 import { sampleFleet } from '../../vectors/samples.js'
 import { QUIET, type ScriptedPeer } from '../../vectors/session.js'
 import { Stage } from '../../vectors/stage.js'
+import { CONNECTION4 } from '../../vectors/vector.js'
 import { type Envelope, encodeControl, type Message } from '../../vectors/wire.js'
 
 const fleet = sampleFleet({ pops: 2 })
@@ -72,6 +74,20 @@ t.test('a HELLO of an unknown boot is answered at once, and names what it answer
   t.match(answer, { receiverBoot: peer.boot, sequence: 2n, echo: 41n, echoDelayUs: 0 })
   t.equal(bench.count('no_session'), 1n)
   t.equal(bench.look().peers[0]?.up, false, 'an answer is no session')
+})
+
+t.test('an answer claims nothing of a session that its receiver is not in', async (t) => {
+  const { stage, peer } = joined()
+  const { bench } = stage
+  stage.send(tcp({ ...CONNECTION4, flags: 'S' }), peer.publish([record()]))
+  stage.pass(200n * MS)
+  const last = stage.saidTo(peer, 'HELLO').at(-1)
+  t.match(last, { walked: true, batchesSent: 1n, batchesTaken: 1n }, 'so it says to its peer')
+  const stranger = bench.peer('a1', 0x1234n)
+  const said = { ...stranger.envelope(), receiverBoot: 0n }
+  const [answer] = hellos(bench.send(say(stranger, said)), stranger.receiver)
+  t.match(answer, { receiverBoot: 0x1234n, echo: said.sequence, walked: false })
+  t.match(answer, { batchesSent: 0n, batchesTaken: 0n, batchesMask: 0n, walkEnd: 0n })
 })
 
 t.test('strangers are answered at most once in 10 ms', async (t) => {
