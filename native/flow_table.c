@@ -76,7 +76,7 @@ static uint32_t dispensable(const struct sc_flow_entry *e, uint16_t now)
 		[SC_FLOW_HALF_OPEN] = 3, [SC_FLOW_CLOSING] = 2, [SC_FLOW_ESTABLISHED] = 1,
 	};
 
-	return by_state[e->state] << 16 | sc_flow_idle(e, now);
+	return (e->cached ? 4 : by_state[e->state]) << 16 | sc_flow_idle(e, now);
 }
 
 static struct sc_flow_entry *most_dispensable(struct sc_flow_bucket *a, struct sc_flow_bucket *b,

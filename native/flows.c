@@ -37,7 +37,7 @@ static uint32_t life_s(const struct sc_node *node, const struct sc_flow_entry *e
 	case SC_FLOW_HALF_OPEN:
 		return heard_s + t->half_open_s;
 	case SC_FLOW_CLOSING:
-		return heard_s + t->closing_s;
+		return heard_s + (t->closing_s > hearsay_s ? t->closing_s : hearsay_s);
 	default:
 		return heard_s + hearsay_s + t->idle_s;
 	}
@@ -92,7 +92,8 @@ void sc_publish(struct sc_node *node, const struct sc_flow_entry *e, enum sc_flo
 		sc_publish_to(node, &node->peers[rows[i]], &r);
 }
 
-/* Makes room and an entry; tells the others what had to go, if it was this node's. */
+/* Makes room and an entry. A half-open flow that had to go is told as ended, if it
+ * was this node's; one past its handshake lives on, and others may still know it. */
 static struct sc_flow_entry *insert(struct sc_node *node, uint64_t flow, uint32_t backend,
 				    enum sc_flow_state state)
 {
@@ -107,19 +108,22 @@ static struct sc_flow_entry *insert(struct sc_node *node, uint64_t flow, uint32_
 	e = sc_flow_insert(&node->table, flow, backend, state, node->tick, &evicted, &gone);
 	if (e && evicted != SC_EVICTED_NONE) {
 		sc_count(node, counter[evicted]);
-		if (owned(node, &gone))
+		if (gone.state != SC_FLOW_HALF_OPEN && !gone.cached)
+			node->forgot_us = node->now_us;
+		else if (owned(node, &gone))
 			sc_publish(node, &gone, SC_FLOW_NONE);
 	}
 	return e;
 }
 
 struct sc_flow_entry *sc_record_flow(struct sc_node *node, uint64_t flow, uint32_t backend,
-				     enum sc_flow_state state, uint8_t timeouts)
+				     enum sc_flow_state state, uint8_t timeouts, uint16_t age)
 {
 	struct sc_flow_entry *e = insert(node, flow, backend, state);
 
 	if (e) {
 		e->timeouts = timeouts & 7;
+		sc_flow_set_age(e, node->tick, age);
 		sc_publish(node, e, state);
 	}
 	return e;
@@ -163,32 +167,43 @@ static bool outdated(const struct sc_node *node, const struct sc_flow_entry *e, 
 	return !e->cached && (said > mine || (said == mine && r->state < e->state));
 }
 
+/* Of two claims to a flow, whose stays: one past its handshake, else the younger, else
+ * the smaller backend id. */
+static bool mine_stays(const struct sc_flow_entry *e, const struct sc_record *r, uint16_t age,
+		       uint16_t said)
+{
+	bool mine_open = e->state == SC_FLOW_HALF_OPEN, said_open = r->state == SC_FLOW_HALF_OPEN;
+
+	if (mine_open != said_open)
+		return said_open;
+	if (age + 1 < said || said + 1 < age)
+		return age < said;
+	return e->backend < r->backend;
+}
+
 /* docs/wire-format.md, section 3.2, the table. */
 static void merge_record(struct sc_node *node, struct sc_flow_entry *e, const struct sc_record *r,
 			 uint16_t heard)
 {
 	uint16_t age = sc_flow_age(e, node->tick);
 	uint16_t said = r->age > SC_AGE_MAX ? SC_AGE_MAX : r->age;
-	bool mine_is_younger = age + 1 < said;
+	bool other_life = age + 1 < said || said + 1 < age;
 
-	if (mine_is_younger) {
-		if (e->backend != r->backend && r->state != SC_FLOW_NONE)
-			sc_count(node, SC_C_claims_won);
+	if (e->backend != r->backend) {
+		bool stays = r->state == SC_FLOW_NONE || mine_stays(e, r, age, said);
+
+		if (r->state != SC_FLOW_NONE)
+			sc_count(node, stays ? SC_C_claims_won : SC_C_claims_lost);
+		if (stays)
+			return;
+	} else if (age + 1 < said) {
+		return;
+	} else if (r->state == SC_FLOW_NONE) {
+		sc_flow_remove(&node->table, e);
+		return;
+	} else if (!other_life && outdated(node, e, r, heard)) {
 		return;
 	}
-	if (r->state == SC_FLOW_NONE) {
-		if (e->backend == r->backend)
-			sc_flow_remove(&node->table, e);
-		return;
-	}
-	if (said + 1 >= age && e->backend == r->backend && outdated(node, e, r, heard))
-		return;
-	if (said + 1 >= age && e->backend < r->backend) {
-		sc_count(node, SC_C_claims_won);
-		return;
-	}
-	if (e->backend != r->backend)
-		sc_count(node, SC_C_claims_lost);
 	e->backend = r->backend;
 	e->timeouts = 0;
 	e->cached = 0;
@@ -215,8 +230,10 @@ void sc_take_record(struct sc_node *node, const struct sc_record *r, uint16_t or
 	if (r->state == SC_FLOW_NONE || pop == SC_NO_ROW)
 		return;
 	e = insert(node, r->flow, r->backend, r->state);
-	if (!e)
+	if (!e) {
+		node->forgot_us = node->now_us;
 		return;
+	}
 	e->seen = heard;
 	sc_flow_set_age(e, node->tick, r->age);
 }
@@ -228,6 +245,10 @@ void sc_take_owner(struct sc_node *node, const struct sc_record *r, uint16_t ori
 	if (r->state == SC_FLOW_NONE || backend_pop(node, r->backend) == SC_NO_ROW)
 		return;
 	if (sc_home(node, r->flow, node->g->own_pop) == node->g->self) {
+		/* The PoP that refused a FORWARD for its backend knows better. */
+		if (e && e->backend != r->backend &&
+		    backend_pop(node, e->backend) == node->g->node_pop[origin])
+			sc_flow_remove(&node->table, e);
 		sc_take_record(node, r, origin);
 		return;
 	}

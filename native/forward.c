@@ -25,7 +25,7 @@ static enum sc_reason way_of(struct sc_way *w)
 
 	if ((r = sc_parse(w->packet->data, w->packet->len, &w->ip)) != SC_OK)
 		return r;
-	if (sc_is_gue(w->node, w->packet, &w->ip)) {
+	if (sc_is_gue(w->node, &w->ip)) {
 		if ((r = sc_gue_open(w)) != SC_OK)
 			return r;
 		if (w->verb >= SC_VERB_HELLO && w->verb <= SC_VERB_OWNER) {
@@ -212,7 +212,7 @@ static enum sc_reason choose(struct sc_way *w, struct sc_flow_entry *e)
 	if (e)
 		sc_flow_remove(&node->table, e);
 	e = sc_record_flow(node, w->flow, g->backends[backend].id, SC_FLOW_HALF_OPEN,
-			   g->service_class[w->service]);
+			   g->service_class[w->service], 0);
 	if (!e)
 		return SC_DROP_table_full;
 	sc_count(node, SC_C_flows_new);
@@ -252,8 +252,10 @@ static enum sc_reason home(struct sc_way *w)
 	uint16_t backend;
 	bool gone;
 
-	if (!e)
-		return is_syn(w) ? choose(w, NULL) : unknown(w);
+	if (!e && !is_syn(w))
+		return unknown(w);
+	if (!e)		/* before it has filled, its PoPs may know the flow */
+		return node->filled ? choose(w, NULL) : SC_DROP_uncertain;
 	backend = sc_find_backend(node->g, e->backend);
 	gone = backend == SC_NO_ROW || (node->g->backends[backend].state != SC_BACKEND_READY &&
 					e->state != SC_FLOW_HALF_OPEN);
@@ -285,7 +287,7 @@ static enum sc_reason owner(struct sc_way *w)
 	if (!e && w->ip.kind == SC_KIND_TCP) {
 		e = sc_record_flow(node, w->flow, w->named,
 				   is_syn(w) ? SC_FLOW_HALF_OPEN : SC_FLOW_ESTABLISHED,
-				   node->g->service_class[w->service]);
+				   node->g->service_class[w->service], is_syn(w) ? 0 : SC_AGE_MAX);
 		if (e)
 			sc_count(node, SC_C_flows_learned);
 	}
@@ -299,13 +301,7 @@ static enum sc_reason owner(struct sc_way *w)
 static enum sc_reason plain(struct sc_way *w)
 {
 	const struct sc_generation *g = w->node->g;
-	uint32_t pool = g->services[w->service].pool;
+	uint16_t backend = g->local_backend[g->services[w->service].pool];
 
-	for (uint16_t i = 0; i < g->h.backends; i++) {
-		const struct sc_backend_row *b = &g->backends[i];
-
-		if (b->deliver == SC_DELIVER_LOCAL && b->node == w->node->self_id && b->pool == pool)
-			return deliver(w, i);
-	}
-	return SC_DROP_wrong_backend;
+	return backend == SC_NO_ROW ? SC_DROP_wrong_backend : deliver(w, backend);
 }

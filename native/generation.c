@@ -37,13 +37,16 @@ uint16_t sc_find_service(const struct sc_generation *g, const struct sc_addr *vi
 uint16_t sc_find_portless_service(const struct sc_generation *g, const struct sc_addr *vip,
 				  uint8_t proto)
 {
-	for (uint32_t i = 0; i < g->h.services; i++) {
-		const struct sc_service_row *s = &g->services[i];
+	for (uint16_t i = 0; i < g->nvips; i++) {
+		const struct sc_vip *v = &g->vips[i];
 
-		if (!sc_addr_eq(&s->vip, vip))
+		if (!sc_addr_eq(&v->addr, vip))
 			continue;
-		if (proto == 0 || (s->proto == proto && s->flags & SC_SERVICE_FRAGMENTS))
-			return (uint16_t)i;
+		if (proto == 0)
+			return v->any;
+		if (proto == SC_PROTO_TCP || proto == SC_PROTO_UDP)
+			return v->fragments[proto == SC_PROTO_UDP];
+		return SC_NO_ROW;
 	}
 	return SC_NO_ROW;
 }
@@ -152,6 +155,7 @@ static int index_backends(struct sc_generation *g, const char **why)
 {
 	*why = "backends";
 	memset(g->backend_hash, 0xff, sizeof(g->backend_hash));
+	memset(g->local_backend, 0xff, sizeof(g->local_backend));
 	for (uint16_t i = 0; i < g->h.backends; i++) {
 		const struct sc_backend_row *b = &g->backends[i];
 		uint32_t slot = backend_slot(b->id);
@@ -168,6 +172,8 @@ static int index_backends(struct sc_generation *g, const char **why)
 			slot = (slot + 1) % SC_BACKEND_HASH;
 		g->backend_hash[slot] = i;
 		g->backend_pop[i] = sc_find_pop(g, b->pop);
+		if (b->deliver == SC_DELIVER_LOCAL && b->node == g->h.self && g->h.self != 0)
+			g->local_backend[b->pool] = i;
 	}
 	return 0;
 }
@@ -200,6 +206,24 @@ static int classify_timeouts(struct sc_generation *g, uint16_t row)
 	return 0;
 }
 
+static int index_vip(struct sc_generation *g, uint16_t row)
+{
+	const struct sc_service_row *s = &g->services[row];
+	struct sc_vip *v = g->vips;
+
+	while (v < g->vips + g->nvips && !sc_addr_eq(&v->addr, &s->vip))
+		v++;
+	if (v == g->vips + g->nvips) {
+		if (g->nvips == SC_MAX_VIPS)
+			return -ERANGE;
+		g->nvips++;
+		*v = (struct sc_vip){ s->vip, row, { SC_NO_ROW, SC_NO_ROW } };
+	}
+	if (s->flags & SC_SERVICE_FRAGMENTS && v->fragments[s->proto == SC_PROTO_UDP] == SC_NO_ROW)
+		v->fragments[s->proto == SC_PROTO_UDP] = row;
+	return 0;
+}
+
 static int index_services(struct sc_generation *g, const char **why)
 {
 	*why = "services";
@@ -219,6 +243,10 @@ static int index_services(struct sc_generation *g, const char **why)
 		while (g->service_hash[slot] != SC_NO_ROW)
 			slot = (slot + 1) % SC_SERVICE_HASH;
 		g->service_hash[slot] = i;
+		if (index_vip(g, i) < 0) {
+			*why = "services: more VIPs than the limit";
+			return -ERANGE;
+		}
 		if (s->proto == SC_PROTO_TCP && classify_timeouts(g, i) < 0) {
 			*why = "services: more distinct timeouts than classes";
 			return -ERANGE;

@@ -166,9 +166,8 @@ enum sc_reason sc_gue_to_node(struct sc_way *w, uint16_t row, enum sc_verb verb,
 	return sc_fit(w, w->node->g->h.mtu - outer_len(w->node) - SC_PRIVATE_LEN, wrap_private, &to);
 }
 
-bool sc_is_gue(const struct sc_node *node, const struct sc_packet *p, const struct sc_parsed *ip)
+bool sc_is_gue(const struct sc_node *node, const struct sc_parsed *ip)
 {
-	(void)p;
 	return ip->kind == SC_KIND_UDP && !ip->first_fragment && ip->dport == SC_GUE_PORT &&
 	       sc_addr_eq(&ip->dst, &node->self);
 }

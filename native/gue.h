@@ -9,6 +9,9 @@ enum {
 	SC_TAGGED_MAX = SC_CONTROL_LEN + SC_PUBLISH_HEAD + SC_BATCH_FLOWS * SC_RECORD_LEN,
 };
 
+_Static_assert(SC_IP6_LEN + SC_UDP_LEN + SC_GUE_LEN + SC_TAGGED_MAX <= (int)SC_MIN_MTU,
+	       "a full batch fits the smallest path");
+
 /* The tag over both outer addresses, then a, then b; alen + blen <= SC_TAGGED_MAX. */
 uint64_t sc_tag(const struct sc_key *key, const struct sc_addr *src, const struct sc_addr *dst,
 		const uint8_t *a, uint32_t alen, const uint8_t *b, uint32_t blen);

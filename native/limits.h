@@ -14,13 +14,15 @@ enum {
 	SC_MAX_KEYS = 2,	/* signing and previous */
 	SC_MAX_SLOTS = 8 << 20,	/* Maglev slots of all pools together */
 	SC_MAX_TIMEOUT_S = 86400,
-	SC_MIN_MTU = 576,
+	SC_MIN_MTU = 1280,	/* IPv6 has no smaller one; a full batch fits */
+	SC_MAX_VIPS = 64,
 
 	/* A burst. */
 	SC_BURST_MAX = 64,	/* packets handed to forward() at once */
 	SC_OUT_MAX = 256,	/* packets that may leave one call */
 	SC_HEADROOM = 128,	/* bytes free in front of every packet */
 	SC_PACKET_MAX = 9216,	/* largest IP packet, headers included */
+	SC_SCRATCH_RESERVE = 40,	/* of these, kept free of walks and resends */
 	SC_SCRATCH = 160,	/* buffers for packets made by the node itself, per call */
 
 	/* Tables. */
@@ -32,6 +34,7 @@ enum {
 
 	/* Publication. */
 	SC_BATCH_FLOWS = 64,	/* flows in one PUBLISH or OWNER message */
+	SC_TAKEN_AHEAD = 64,	/* batches remembered beyond the first one missing */
 	SC_PUBLISH_WINDOW = 256,	/* batches unacknowledged, per peer */
 	SC_WALK_BUCKETS_PER_MS = 64,	/* table buckets walked for one peer */
 

@@ -24,6 +24,13 @@ struct sc_pop {
 	uint8_t (*order)[SC_MAX_NODES_PER_POP];	/* [SC_HOME_ROWS][]: positions in nodes */
 };
 
+/* A VIP, and its services that need no port: a row of services, or SC_NO_ROW. */
+struct sc_vip {
+	struct sc_addr addr;
+	uint16_t any;			/* for pings */
+	uint16_t fragments[2];		/* whose packets hash by addresses only: TCP, UDP */
+};
+
 struct sc_generation {
 	struct sc_generation_header h;
 	struct sc_key *keys;
@@ -42,6 +49,9 @@ struct sc_generation {
 	uint16_t backend_pop[SC_MAX_BACKENDS];	/* backend row -> index into pops, SC_NO_ROW: no node there */
 	uint16_t backend_hash[SC_BACKEND_HASH];
 	uint16_t service_hash[SC_SERVICE_HASH];
+	uint16_t nvips;
+	struct sc_vip vips[SC_MAX_VIPS];
+	uint16_t local_backend[SC_MAX_POOLS];	/* the one this node delivers to locally */
 	uint16_t ntimeouts;
 	struct sc_timeouts timeouts[SC_TIMEOUT_CLASSES];	/* [0]: the longest of all */
 	uint8_t service_class[SC_MAX_SERVICES];

@@ -9,7 +9,8 @@ enum {
 	IP4_MIN = 20,
 	ICMP_LEN = 8,
 	ICMP4_QUOTE = 548,	/* the answer stays within 576 bytes (RFC 1812, 4.3.2.3) */
-	ICMP6_QUOTE = 1280 - SC_IP6_LEN - ICMP_LEN,
+	IP6_MIN_MTU = 1280,	/* RFC 8200, section 5 */
+	ICMP6_QUOTE = IP6_MIN_MTU - SC_IP6_LEN - ICMP_LEN,
 };
 
 static enum sc_reason cut_tcp(struct sc_way *w, uint32_t room, sc_wrap_fn wrap, const void *to)
@@ -22,6 +23,8 @@ static enum sc_reason cut_tcp(struct sc_way *w, uint32_t room, sc_wrap_fn wrap, 
 		return SC_DROP_bad_checksum;
 	if (headers >= room || sc_segment_plan(w->packet->data, &w->ip, room - headers, &plan) < 0)
 		return SC_DROP_too_big;
+	if (plan.parts > SC_SCRATCH - w->node->scratch_used)
+		return SC_DROP_no_buffer;
 	for (uint32_t i = 0; i < plan.parts && r == SC_OK; i++) {
 		struct sc_packet part;
 
@@ -46,6 +49,8 @@ static enum sc_reason fragment_ip4(struct sc_way *w, uint32_t room, sc_wrap_fn w
 
 	if (room < header + 8)
 		return SC_DROP_too_big;
+	if ((payload + step - 1) / step > SC_SCRATCH - w->node->scratch_used)
+		return SC_DROP_no_buffer;
 	for (uint32_t at = 0; at < payload && r == SC_OK; at += step) {
 		uint32_t n = payload - at < step ? payload - at : step;
 		bool more = at + n < payload || field & 0x2000;
@@ -130,7 +135,7 @@ static enum sc_reason answer_too_big(struct sc_way *w, uint32_t room)
 	if (w->ip.family == 4)
 		build_too_big4(&answer, w->packet->data, quote, room);
 	else
-		build_too_big6(&answer, w->packet->data, quote, room < 1280 ? 1280 : room);
+		build_too_big6(&answer, w->packet->data, quote, room < IP6_MIN_MTU ? IP6_MIN_MTU : room);
 	if (sc_emit(w->node, &answer, SC_EGRESS_WIRE) == SC_OK)
 		sc_count(w->node, SC_C_too_big_sent);
 	return SC_DROP_too_big;

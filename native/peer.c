@@ -67,14 +67,17 @@ enum sc_reason sc_send_control(struct sc_node *node, struct sc_peer *peer, enum 
 	return sc_emit(node, &p, SC_EGRESS_WIRE);
 }
 
+/* To a stranger nothing is said of publications: those are the session's. */
 static void send_hello(struct sc_node *node, struct sc_peer *peer, bool to_stranger)
 {
-	struct sc_publication *pub = &peer->pub;
+	static const struct sc_publication none;
+	const struct sc_publication *pub = to_stranger ? &none : &peer->pub;
 	uint64_t boot = to_stranger ? peer->stranger : peer->boot;
 	uint64_t echo = to_stranger ? peer->stranger_seq : peer->heard_seq;
 	uint64_t echo_us = to_stranger ? peer->stranger_us : peer->heard_us;
 	uint64_t delay = echo ? node->now_us - echo_us : 0;
-	uint64_t held = node->table.count[1] + (uint64_t)node->table.count[2] + node->table.count[3];
+	uint64_t held = (uint64_t)node->table.count[SC_FLOW_HALF_OPEN] +
+			node->table.count[SC_FLOW_ESTABLISHED] + node->table.count[SC_FLOW_CLOSING];
 	uint64_t room = ((uint64_t)node->table.mask + 1) * SC_FLOW_WAYS;
 	uint8_t b[SC_HELLO_LEN] = { 0 };
 	unsigned int slot;
@@ -91,14 +94,14 @@ static void send_hello(struct sc_node *node, struct sc_peer *peer, bool to_stran
 	sc_put64(b + 48, pub->walk_end);
 	if (sc_send_control(node, peer, SC_VERB_HELLO, b, sizeof(b), boot) != SC_OK)
 		return;
-	slot = peer->tx_seq % SC_HELLO_TIMES;
+	slot = peer->hellos++ % SC_HELLO_TIMES;
 	peer->hello[slot].seq = peer->tx_seq;
 	peer->hello[slot].us = node->now_us;
 	if (to_stranger) {
 		peer->answered_us = node->now_us;
 	} else {
 		peer->hello_due_us = node->now_us + interval_us(peer);
-		pub->ack_due_us = 0;
+		peer->pub.ack_due_us = 0;
 	}
 	sc_count(node, SC_C_hello_sent);
 }
@@ -140,10 +143,12 @@ static bool fresh(struct sc_peer *peer, uint64_t seq)
 
 static void measure(struct sc_node *node, struct sc_peer *peer, uint64_t echo, uint32_t delay_us)
 {
-	unsigned int slot = echo % SC_HELLO_TIMES;
+	unsigned int slot = 0;
 	uint64_t past;
 
-	if (echo == 0 || peer->hello[slot].seq != echo)
+	while (slot < SC_HELLO_TIMES && peer->hello[slot].seq != echo)
+		slot++;
+	if (echo == 0 || slot == SC_HELLO_TIMES)
 		return;
 	past = node->now_us - peer->hello[slot].us;
 	if (past < delay_us)
@@ -167,13 +172,15 @@ static void hear_hello(struct sc_node *node, struct sc_peer *peer, const uint8_t
 		peer->heard_seq = seq;
 		peer->heard_us = node->now_us;
 		peer->peer_filled = b[2] & SC_HELLO_FILLED;
-		peer->draining = b[2] & SC_HELLO_DRAINING;
 		peer->version = b[1] < SC_WIRE_VERSION ? b[1] : SC_WIRE_VERSION;
 	}
 	if (!knows_us) {
 		peer->hello_due_us = node->now_us;
 		return;
 	}
+	if (sc_get64(b + 8) == 0 || sc_get32(b + 16) > SC_HELLO_DEAD * interval_us(peer))
+		return;		/* it does not hear this node any more */
+	peer->mutual_us = node->now_us;
 	if (!peer->alive) {
 		/* What was published while it was away may never have reached it. */
 		peer->alive = true;
@@ -188,6 +195,20 @@ static void hear_hello(struct sc_node *node, struct sc_peer *peer, const uint8_t
 	sc_publish_acked(node, peer, sc_get64(b + 32), sc_get64(b + 40));
 }
 
+/* A peer died, or began anew. Its neighbours are to hold now what it held. */
+static void lose(struct sc_node *node, struct sc_peer *peer)
+{
+	const struct sc_generation *g = node->g;
+
+	if (!peer->alive)
+		return;
+	peer->alive = false;
+	peer->pub.walk_done = false;
+	for (uint16_t i = 0; i < g->h.nodes; i++)
+		if (node->peers[i].alive && g->node_pop[i] == g->node_pop[peer->row])
+			walk_again(node, &node->peers[i]);
+}
+
 /* A boot id that is not the session's: begins a session if it proves to be made
  * now, is answered otherwise. */
 static enum sc_reason meet_stranger(struct sc_node *node, struct sc_peer *peer, const uint8_t *m)
@@ -197,8 +218,8 @@ static enum sc_reason meet_stranger(struct sc_node *node, struct sc_peer *peer, 
 
 	if (sc_get64(m + OFF_RECEIVER) == node->boot_id && echo > peer->adopted_at &&
 	    echo <= peer->tx_seq) {
+		lose(node, peer);
 		begin_session(node, peer, boot);
-		peer->alive = false;
 		return SC_OK;
 	}
 	peer->stranger = boot;
@@ -245,33 +266,41 @@ enum sc_reason sc_control_receive(struct sc_way *w)
 	}
 }
 
-/* The dead one's neighbours are to hold now what it held. */
 static void notice_death(struct sc_node *node, struct sc_peer *peer)
 {
-	const struct sc_generation *g = node->g;
-
 	if (!peer->alive)
 		return;
-	if (node->now_us - peer->heard_us <= SC_HELLO_DEAD * interval_us(peer)) {
+	if (node->now_us - peer->mutual_us > SC_HELLO_DEAD * interval_us(peer))
+		lose(node, peer);
+	else
 		peer->last_alive_us = node->now_us;
+}
+
+/* When it was this node that stood still, its peers are not to blame. */
+static void forgive_pause(struct sc_node *node)
+{
+	uint64_t pause = node->timers_us ? node->now_us - node->timers_us : 0;
+
+	node->timers_us = node->now_us;
+	if (pause <= SC_HELLO_NEAR_US)
 		return;
+	for (uint16_t i = 0; i < node->g->h.nodes; i++) {
+		uint64_t *heard = &node->peers[i].mutual_us;
+
+		*heard = node->now_us - *heard > pause ? *heard + pause : node->now_us;
 	}
-	peer->alive = false;
-	peer->pub.walk_done = false;
-	for (uint16_t i = 0; i < g->h.nodes; i++)
-		if (node->peers[i].alive && g->node_pop[i] == g->node_pop[peer->row])
-			walk_again(node, &node->peers[i]);
 }
 
 /* A node has filled when everyone who is there has sent what this node is to hold. */
 static bool has_filled(const struct sc_node *node)
 {
-	if (node->now_us - node->started_us < DISCOVERY_US)
-		return false;
+	bool discovered = node->now_us - node->started_us >= DISCOVERY_US;
+
 	for (uint16_t i = 0; i < node->g->h.nodes; i++) {
 		const struct sc_peer *peer = &node->peers[i];
 
-		if (i != node->g->self && peer->alive && !sc_publication_complete(&peer->pub))
+		if (i != node->g->self &&
+		    (peer->alive ? !sc_publication_complete(&peer->pub) : !discovered))
 			return false;
 	}
 	return true;
@@ -292,6 +321,7 @@ static void become_filled(struct sc_node *node)
 
 void sc_peers_timers(struct sc_node *node)
 {
+	forgive_pause(node);
 	for (uint16_t i = 0; i < node->g->h.nodes; i++) {
 		struct sc_peer *peer = &node->peers[i];
 
@@ -312,12 +342,13 @@ void sc_peers_timers(struct sc_node *node)
  * sent what it knew at since_us. */
 static bool told_since(const struct sc_peer *peer, uint64_t since_us)
 {
-	return since_us == 0 || peer->heard_us >= since_us + peer->rtt_us + SC_FLUSH_US;
+	return since_us == 0 ||
+	       (peer->rtt_us != 0 && peer->heard_us >= since_us + peer->rtt_us + SC_FLUSH_US);
 }
 
 bool sc_certain(const struct sc_node *node, uint64_t since_us)
 {
-	if (!node->filled)
+	if (!node->filled || (node->forgot_us && node->now_us - node->forgot_us <= SC_COPY_S * SC_S))
 		return false;
 	for (uint16_t i = 0; i < node->g->h.nodes; i++) {
 		const struct sc_peer *peer = &node->peers[i];

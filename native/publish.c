@@ -49,6 +49,26 @@ bool sc_publication_complete(const struct sc_publication *pub)
 	return pub->said_walk_done && pub->taken >= last;
 }
 
+/* Time has passed since the records were made: what is sent is what is true now. An
+ * "ended" stays; of a flow that is not here any more nothing is said. */
+static void renew(const struct sc_node *node, struct sc_record *r, uint16_t count, uint64_t made_us)
+{
+	uint16_t ticks = (uint16_t)(node->tick - sc_tick(made_us));
+
+	if (ticks == 0)
+		return;
+	for (uint16_t i = 0; i < count; i++, r++) {
+		const struct sc_flow_entry *e = sc_flow_find(&node->table, r->flow);
+
+		if (e && !e->cached)
+			*r = sc_make_record(node, e, e->state);
+		else if (r->state == SC_FLOW_NONE)
+			r->age = (uint16_t)(r->age + ticks > SC_AGE_MAX ? SC_AGE_MAX : r->age + ticks);
+		else
+			*r = (struct sc_record){ .state = SC_FLOW_NONE };
+	}
+}
+
 static void send_batch(struct sc_node *node, struct sc_peer *peer, struct sc_batch *b)
 {
 	uint8_t body[SC_PUBLISH_HEAD + SC_BATCH_FLOWS * SC_RECORD_LEN] = { 0 };
@@ -86,6 +106,7 @@ static bool flush(struct sc_node *node, struct sc_peer *peer)
 	b = &pub->ring[++pub->sent % SC_PUBLISH_WINDOW];
 	b->number = pub->sent;
 	b->count = pub->open_count;
+	renew(node, pub->open, pub->open_count, pub->open_since_us);
 	memcpy(b->record, pub->open, pub->open_count * sizeof(pub->open[0]));
 	node->counters[SC_C_publish_flows_sent] += pub->open_count;
 	sc_count(node, SC_C_publish_batches_sent);
@@ -101,7 +122,8 @@ void sc_publish_to(struct sc_node *node, struct sc_peer *peer, const struct sc_r
 	if (peer->boot == 0)
 		return;		/* the session will begin with a walk */
 	if (pub->open_count == SC_BATCH_FLOWS && !flush(node, peer)) {
-		/* The walk that this makes necessary finds the flow in the table. */
+		/* The walk that this makes necessary finds the flow in the table; of one that
+		 * ended the peer's copy expires. */
 		sc_count(node, SC_C_publish_overflow);
 		if (pub->walk_done || pub->walk_next > 0)
 			sc_publication_walk(pub);
@@ -134,7 +156,7 @@ enum sc_reason sc_publish_receive(struct sc_node *node, struct sc_peer *peer, co
 		return SC_OK;
 	ahead = number - pub->taken;		/* 1: the next in order */
 	if (ahead > 1) {
-		if (ahead - 2 > 63)
+		if (ahead - 2 >= SC_TAKEN_AHEAD)
 			return SC_OK;		/* too far: it will be sent again */
 		if (pub->taken_mask >> (ahead - 2) & 1)
 			return SC_OK;
@@ -185,16 +207,16 @@ static void resend(struct sc_node *node, struct sc_peer *peer)
 {
 	struct sc_publication *pub = &peer->pub;
 	uint64_t after = 2ull * peer->rtt_us > SC_RESEND_US ? 2ull * peer->rtt_us : SC_RESEND_US;
-	/* The receiver remembers 64 batches beyond the first one missing. */
-	uint64_t last = pub->sent - pub->acked > 64 ? pub->acked + 64 : pub->sent;
+	uint64_t last = pub->sent - pub->acked > SC_TAKEN_AHEAD ? pub->acked + SC_TAKEN_AHEAD : pub->sent;
 
 	for (uint64_t n = pub->acked + 1; n <= last; n++) {
 		struct sc_batch *b = &pub->ring[n % SC_PUBLISH_WINDOW];
 
 		if (b->number != n || node->now_us - b->sent_us < after)
 			continue;
-		if (SC_SCRATCH - node->scratch_used < SC_SCRATCH / 4)
+		if (SC_SCRATCH - node->scratch_used < SC_SCRATCH_RESERVE)
 			return;
+		renew(node, b->record, b->count, b->sent_us);
 		send_batch(node, peer, b);
 		sc_count(node, SC_C_publish_batches_resent);
 	}
@@ -232,7 +254,7 @@ static void walk(struct sc_node *node, struct sc_peer *peer)
 	pub->walk_us = node->now_us;
 	for (; left > 0 && pub->walk_next <= node->table.mask; left--) {
 		if (pub->sent - pub->acked >= SC_PUBLISH_WINDOW / 2 ||
-		    SC_SCRATCH - node->scratch_used < SC_SCRATCH / 4)
+		    SC_SCRATCH - node->scratch_used < SC_SCRATCH_RESERVE)
 			return;
 		walk_bucket(node, peer, pub->walk_next++);
 	}
@@ -263,22 +285,27 @@ void sc_owner_to(struct sc_node *node, uint16_t row, const struct sc_flow_entry 
 	peer->owner[peer->owner_count++] = sc_make_record(node, e, e->state);
 }
 
+static void send_owner(struct sc_node *node, struct sc_peer *peer)
+{
+	uint8_t body[SC_OWNER_HEAD + SC_BATCH_FLOWS * SC_RECORD_LEN] = { 0 };
+
+	sc_put16(body, peer->owner_count);
+	for (uint16_t i = 0; i < peer->owner_count; i++)
+		put_record(body + SC_OWNER_HEAD + i * SC_RECORD_LEN, &peer->owner[i]);
+	if (sc_send_control(node, peer, SC_VERB_OWNER, body,
+			    (uint16_t)(SC_OWNER_HEAD + peer->owner_count * SC_RECORD_LEN),
+			    peer->boot) == SC_OK)
+		sc_count(node, SC_C_owner_sent);
+	peer->owner_count = 0;
+}
+
 void sc_owner_flush(struct sc_node *node)
 {
 	for (uint16_t i = 0; i < node->g->h.nodes; i++) {
 		struct sc_peer *peer = &node->peers[i];
-		uint8_t body[SC_OWNER_HEAD + SC_BATCH_FLOWS * SC_RECORD_LEN] = { 0 };
 
-		if (peer->owner_count == 0)
-			continue;
-		sc_put16(body, peer->owner_count);
-		for (uint16_t k = 0; k < peer->owner_count; k++)
-			put_record(body + SC_OWNER_HEAD + k * SC_RECORD_LEN, &peer->owner[k]);
-		if (sc_send_control(node, peer, SC_VERB_OWNER, body,
-				    (uint16_t)(SC_OWNER_HEAD + peer->owner_count * SC_RECORD_LEN),
-				    peer->boot) == SC_OK)
-			sc_count(node, SC_C_owner_sent);
-		peer->owner_count = 0;
+		if (peer->owner_count > 0)
+			send_owner(node, peer);
 	}
 }
 

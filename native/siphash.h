@@ -1,5 +1,5 @@
 /* SipHash-2-4 with 64 bits of output (Aumasson, Bernstein: "SipHash: a fast
- * short-input PRF", 2012). Called by gue.c and control.c for tags. */
+ * short-input PRF", 2012). Called by gue.c and peer.c for tags. */
 #ifndef SC_SIPHASH_H
 #define SC_SIPHASH_H
 

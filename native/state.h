@@ -11,7 +11,7 @@
 /* Publications to one peer: batches numbered from 1, kept until acknowledged. */
 struct sc_batch {
 	uint64_t number;	/* 0: slot free */
-	uint64_t sent_us;	/* last sending */
+	uint64_t sent_us;	/* last sending; the records are of that time */
 	uint16_t count;
 	struct sc_record record[SC_BATCH_FLOWS];
 };
@@ -36,7 +36,7 @@ struct sc_publication {
 	uint64_t ack_due_us;		/* 0: nothing to acknowledge */
 };
 
-enum { SC_HELLO_TIMES = 8 };
+enum { SC_HELLO_TIMES = 32 };
 
 struct sc_peer {
 	uint16_t row;			/* of the generation's nodes */
@@ -52,12 +52,14 @@ struct sc_peer {
 	/* Liveness. */
 	bool alive;
 	uint64_t heard_us;		/* last HELLO of the session */
+	uint64_t mutual_us;		/* last HELLO whose sender had heard this node lately */
 	uint64_t heard_seq;
 	uint64_t last_alive_us;		/* when it was last alive; when this node started, if never */
 	uint64_t hello_due_us;
 	struct { uint64_t seq, us; } hello[SC_HELLO_TIMES];	/* when ours were sent */
+	uint32_t hellos;		/* how many were */
 	uint32_t rtt_us;
-	bool peer_filled, draining;
+	bool peer_filled;
 	uint8_t version;
 	/* Flows to tell it at the end of this burst. */
 	struct sc_record owner[SC_BATCH_FLOWS];
@@ -83,6 +85,8 @@ struct sc_node {
 	uint64_t now_us;
 	uint16_t tick;
 	bool filled;
+	uint64_t forgot_us;		/* when a living flow had to be forgotten, 0: never */
+	uint64_t timers_us;		/* last call of the timers */
 	struct sc_flow_table table;
 	uint32_t sweep_next;		/* bucket */
 	uint32_t sweep_pass;
@@ -146,9 +150,9 @@ bool sc_holds(const struct sc_node *node, uint64_t flow, uint16_t backend_pop, u
 /* The living entry of flow, expired ones taken away; NULL when unknown. */
 struct sc_flow_entry *sc_known(struct sc_node *node, uint64_t flow);
 
-/* Records a flow; publishes it unless it came from a publication. NULL: table full. */
+/* Records a flow that began age ticks ago and publishes it. NULL: table full. */
 struct sc_flow_entry *sc_record_flow(struct sc_node *node, uint64_t flow, uint32_t backend,
-				     enum sc_flow_state state, uint8_t timeouts);
+				     enum sc_flow_state state, uint8_t timeouts, uint16_t age);
 
 /* A packet of the flow passed here, at its home: state, time, publication. */
 void sc_touch(struct sc_node *node, struct sc_flow_entry *e, const struct sc_way *w);
@@ -197,7 +201,7 @@ bool sc_publication_complete(const struct sc_publication *pub);
 
 /* Whether this is GUE for this node: then its outer headers come off, private data
  * or control header are checked, w->verb and w->origin are set. */
-bool sc_is_gue(const struct sc_node *node, const struct sc_packet *p, const struct sc_parsed *ip);
+bool sc_is_gue(const struct sc_node *node, const struct sc_parsed *ip);
 enum sc_reason sc_gue_open(struct sc_way *w);
 
 /* Wraps the client's packet for a backend's machine and emits it. */

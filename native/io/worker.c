@@ -175,14 +175,18 @@ static int from_port(struct sc_worker *w, uint64_t now)
 
 	if (n < 0)
 		w->error = n;
-	else if (w->c.role != SC_WORKER_BACKEND)
+	else if (w->c.role == SC_WORKER_BACKEND)
+		w->c.counters[SC_DROP_not_ours] += (unsigned int)n;
+	else
 		handle(w, (unsigned int)n, now);
 	return n;
 }
 
 static void refresh_status(struct sc_worker *w, uint64_t now)
 {
-	pthread_mutex_lock(&w->lock);
+	/* A reader that was put to sleep with the lock must not stop the packets. */
+	if (pthread_mutex_trylock(&w->lock))
+		return;
 	w->status.error = w->error;
 	w->status.busy_us = w->busy_us;
 	w->status.loops = w->loops;

@@ -37,7 +37,7 @@ export const METRIC_BLACKHOLE = 4096
 
 export const DEFAULT_MTU = 1500
 /** native/limits.h: SC_MIN_MTU and SC_PACKET_MAX. */
-export const MIN_MTU = 576
+export const MIN_MTU = 1280
 export const MAX_MTU = 9216
 
 /** What the worst case between nodes takes: outer IPv6 40, UDP 8, GUE 4, private data 16, and TCP/IPv6 headers 60, 12

@@ -53,8 +53,13 @@ TEST("a node is certain of nothing before it has filled")
 
 	fleet_start(&f, 2, 1, 2, 64);
 	CHECK(!certain(&f, 1, 1));
+	f.dead[1] = true;
 	fleet_run(&f, 2900 * SC_MS);
+	CHECK(!f.node[0]->filled);
+	fleet_run(&f, 200 * SC_MS);
+	CHECK(f.node[0]->filled);
 	CHECK(!certain(&f, 1, 1));
+	f.dead[1] = false;
 	fleet_run(&f, 2 * SC_S);
 	CHECK(certain(&f, 1, 1));
 	CHECK(certain(&f, 2, 1));

@@ -1,0 +1,136 @@
+/* Two claims to one flow: two PoPs each took a SYN of it while they could not hear each other. */
+#include "check.h"
+#include "fleet.h"
+#include "state.h"
+
+enum { CLIENT = 0xcb007101, SYN = SC_TCP_SYN, ACK = SC_TCP_ACK };
+
+static uint32_t backend_at(struct fleet *f, int i, uint16_t port)
+{
+	struct sc_flow_entry *e = sc_flow_find(&f->node[i]->table, fleet_flow(CLIENT, port));
+
+	return e ? e->backend : 0;
+}
+
+static uint64_t claims(const struct fleet *f, enum sc_counter c)
+{
+	uint64_t n = 0;
+
+	for (int i = 0; i < f->n; i++)
+		n += f->counters[i][c];
+	return n;
+}
+
+/* SYNs of port reach PoP first, and after gap_us PoP 3 - first, while nothing passes between the two; then they meet
+ * again. */
+static void split(struct fleet *f, int first, uint64_t gap_us, uint16_t port, uint64_t seconds)
+{
+	f->lose = 1 << 30;
+	fleet_client(f, first, 1, CLIENT, port, SYN, 0);
+	fleet_run(f, gap_us);
+	fleet_client(f, 3 - first, 1, CLIENT, port, SYN, 0);
+	fleet_run(f, seconds * SC_S);
+	f->lose = 0;
+	fleet_run(f, 3 * SC_S);
+}
+
+TEST("of two claims the younger wins, whichever backend has the smaller id")
+{
+	for (int first = 1; first <= 2; first++) {
+		struct fleet f;
+
+		fleet_start(&f, 2, 1, 1, 64);
+		fleet_run(&f, 5 * SC_S);
+		split(&f, first, 8 * SC_S, 1, 2);
+		for (int i = 0; i < 2; i++)
+			CHECK_EQ(backend_at(&f, i, 1), fleet_backend_id(3 - first, 1));
+		CHECK(claims(&f, SC_C_claims_won) >= 1);
+		CHECK(claims(&f, SC_C_claims_lost) >= 1);
+		for (int pop = 1; pop <= 2; pop++)
+			CHECK_EQ(fleet_client(&f, pop, 1, CLIENT, 1, ACK, 0), fleet_backend_ip(3 - first, 1));
+		fleet_stop(&f);
+	}
+}
+
+TEST("of two claims of the same age the smaller backend id wins")
+{
+	for (int first = 1; first <= 2; first++) {
+		struct fleet f;
+
+		fleet_start(&f, 2, 1, 1, 64);
+		f.now_us = 4 * SC_TICK_US;
+		fleet_run(&f, 3 * SC_TICK_US);
+		f.lose = 0;
+		split(&f, first, 10 * SC_MS, 1, 4);
+		for (int i = 0; i < 2; i++)
+			CHECK_EQ(backend_at(&f, i, 1), fleet_backend_id(1, 1));
+		fleet_stop(&f);
+	}
+}
+
+TEST("claims older than an age can say tie, and the smaller backend id wins")
+{
+	struct fleet f;
+	struct sc_record r = { .flow = 9, .backend = fleet_backend_id(1, 1), .age = 600, .state = SC_FLOW_ESTABLISHED };
+
+	fleet_start(&f, 2, 1, 2, 64);
+	fleet_run(&f, 5 * SC_S);
+	sc_take_record(f.node[0], &r, 1);
+	r.age = 511;
+	r.backend = fleet_backend_id(1, 2);
+	sc_take_record(f.node[0], &r, 1);
+	CHECK_EQ(sc_flow_find(&f.node[0]->table, 9)->backend, fleet_backend_id(1, 1));
+	fleet_stop(&f);
+}
+
+TEST("the record's end does not end a younger entry, nor one of another backend")
+{
+	struct fleet f;
+	struct sc_record r = { .flow = 9, .backend = fleet_backend_id(2, 1), .age = 10, .state = SC_FLOW_ESTABLISHED };
+
+	fleet_start(&f, 2, 1, 2, 64);
+	fleet_run(&f, 5 * SC_S);
+	sc_take_record(f.node[0], &r, 1);
+	r.state = SC_FLOW_NONE;
+	r.age = 12;
+	sc_take_record(f.node[0], &r, 1);
+	CHECK(sc_flow_find(&f.node[0]->table, 9) != NULL);
+	r.age = 3;
+	r.backend = fleet_backend_id(2, 2);
+	sc_take_record(f.node[0], &r, 1);
+	CHECK(sc_flow_find(&f.node[0]->table, 9) != NULL);
+	r.backend = fleet_backend_id(2, 1);
+	r.age = 10;
+	sc_take_record(f.node[0], &r, 1);
+	CHECK(sc_flow_find(&f.node[0]->table, 9) == NULL);
+	fleet_stop(&f);
+}
+
+TEST("both PoPs come to agree, whatever the time between two claims and the phase of either clock")
+{
+	uint64_t random = check_seed();
+	unsigned int disagreed = 0, dropped = 0;
+
+	for (int round = 0; round < 300; round++) {
+		uint64_t gap_us = check_random(&random) % (8 * SC_S);
+		struct fleet f;
+
+		fleet_start(&f, 2, 1, 1, 64);
+		f.now_us += check_random(&random) % SC_TICK_US;
+		f.skew_us[1] = check_random(&random) % SC_TICK_US;
+		fleet_run(&f, 4 * SC_S);
+		split(&f, 1 + round % 2, gap_us, 1, 1 + check_random(&random) % 5);
+		for (int i = 0; i < 6; i++) {
+			fleet_client(&f, 1 + i % 2, 1, CLIENT, 1, ACK, 0);
+			fleet_run_in_steps(&f, 3 * SC_S, 50 * SC_MS);
+		}
+		disagreed += backend_at(&f, 0, 1) != backend_at(&f, 1, 1);
+		for (int pop = 1; pop <= 2; pop++)
+			dropped += fleet_client(&f, pop, 1, CLIENT, 1, ACK, 0) == 0;
+		fleet_stop(&f);
+	}
+	CHECK_EQ(disagreed, 0);
+	CHECK_EQ(dropped, 0);
+}
+
+CHECK_MAIN
