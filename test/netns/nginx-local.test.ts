@@ -7,7 +7,13 @@ import { FAMILIES, type Family, Transfer } from './support/curl.js'
 import { Internet, VIP4, VIP6 } from './support/internet.js'
 import { isolated } from './support/isolate.js'
 import { deployed, type Machine } from './support/machine.js'
-import { balanceOf, betweenNodes, checkEquations, troublesOf } from './support/metrics.js'
+import {
+  balanceOf,
+  betweenNodes,
+  checkEquations,
+  troublesOf,
+  whenQuiet,
+} from './support/metrics.js'
 import { startNginx } from './support/nginx.js'
 import { Steadycast, writeFleet } from './support/steadycast.js'
 import {
@@ -100,7 +106,7 @@ async function begin(
 async function transfersSurvive(t: Test, world: World): Promise<void> {
   const { internet, ams, nyc, contents } = world
   const read = () => Promise.all([ams.steadycast.metrics(), nyc.steadycast.metrics()])
-  const before = await read()
+  const before = await whenQuiet(read, (nodes) => nodes)
   const transfers = await begin(world, ams, { download: FAMILIES, upload: FAMILIES })
   const answered = await switchAndAsk(
     internet,

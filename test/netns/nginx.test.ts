@@ -17,6 +17,7 @@ import {
   type Equation,
   type Metrics,
   troublesOf,
+  whenQuiet,
 } from './support/metrics.js'
 import { startNginx } from './support/nginx.js'
 import { Steadycast, writeFleet } from './support/steadycast.js'
@@ -137,6 +138,12 @@ async function read({ internet, ams, nyc }: World): Promise<Reading> {
   return { ams: amsNode, nyc: nycNode, amsWeb, nycWeb, client }
 }
 
+const quiet = (world: World): Promise<Reading> =>
+  whenQuiet(
+    () => read(world),
+    ({ ams, nyc }) => [ams, nyc],
+  )
+
 const growth = (from: Reading, to: Reading): Reading => ({
   ams: to.ams.since(from.ams),
   nyc: to.nyc.since(from.nyc),
@@ -196,7 +203,7 @@ async function begin(world: World, pop: Pop, uploading: 4 | 6): Promise<readonly
 
 async function transfersSurvive(t: Test, world: World): Promise<void> {
   const { internet, ams, nyc, contents } = world
-  const before = await read(world)
+  const before = await quiet(world)
   const transfers = [...(await begin(world, ams, 4)), ...(await begin(world, nyc, 6))]
   const answered = await switchAndAsk(
     internet,
@@ -223,7 +230,7 @@ async function transfersSurvive(t: Test, world: World): Promise<void> {
 /** The client's SYN has been answered, but the answer has not arrived, when the routes move. */
 async function splitHandshake(t: Test, world: World): Promise<void> {
   const { internet, ams, nyc } = world
-  const before = await read(world)
+  const before = await quiet(world)
   await internet.routeVips(ams.node)
   await internet.silenceClient()
   const transfers = FAMILIES.map((family) => requests(internet, family, 1))
@@ -241,7 +248,7 @@ async function splitHandshake(t: Test, world: World): Promise<void> {
 /** Balancing upstream takes SYNs elsewhere than what follows them, all the time. */
 async function permanentSplit(t: Test, world: World): Promise<void> {
   const { internet, ams, nyc } = world
-  const before = await read(world)
+  const before = await quiet(world)
   await internet.routeVips(ams.node)
   await internet.routeSyns(nyc.node)
   const transfers = FAMILIES.map((family) => requests(internet, family, REQUESTS_EACH))
@@ -258,7 +265,7 @@ async function permanentSplit(t: Test, world: World): Promise<void> {
 /** The client has sent its FIN, the answer goes on, and with it the client's acknowledgements. */
 async function halfClosed(t: Test, world: World): Promise<void> {
   const { internet, ams, nyc } = world
-  const before = await read(world)
+  const before = await quiet(world)
   await internet.routeVips(ams.node)
   const asking = FAMILIES.map((family) => {
     const ask = [HALF_CLOSE, 'ask', family === 4 ? VIP4 : VIP6, String(HALF_CLOSE_PORT)]
@@ -283,7 +290,7 @@ async function halfClosed(t: Test, world: World): Promise<void> {
 /** The connection is silent when the routes move, and is used again afterwards. */
 async function idleReuse(t: Test, world: World): Promise<void> {
   const { internet, ams, nyc } = world
-  const before = await read(world)
+  const before = await quiet(world)
   await internet.routeVips(ams.node)
   const idle = ['--rate', '30/m']
   const clients = FAMILIES.map((family) => new Transfer(internet, family, 'small?[1-3]', idle))

@@ -1,7 +1,7 @@
 // docs/quickstart.md, followed to the letter as far as a namespace can be a machine: its fleet files, firewalls, sysctls
 // and the command lines of its units. What is Debian's (apt, systemd, nginx's own configuration) is left out.
 
-import { readFileSync } from 'node:fs'
+import { cpSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { until } from './net.js'
@@ -25,8 +25,8 @@ import {
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 const GUIDE = readFileSync(new URL('../../docs/quickstart.md', import.meta.url), 'utf8')
-/** In place of /etc. */
-const ETC = '/run/etc'
+/** In place of the machine's /etc. */
+const etc = ({ namespace }: Machine): string => `/run/etc-${namespace}`
 
 const DOWNLOAD_BYTES = 20_000_000
 const UPLOAD_BYTES = 8_000_000
@@ -50,16 +50,30 @@ function blocks(doing: string): readonly [string, string] {
 /** Runs a block with the guide's variables, with our own program and folder; systemd is not there. */
 async function follow(machine: Machine, block: string, variables: string): Promise<string> {
   const script = block
-    .replaceAll('/etc/', `${ETC}/`)
+    .replaceAll('/etc/', `${etc(machine)}/`)
     .replaceAll(/^steadycast /gm, `${process.execPath} ${MAIN} `)
     .replaceAll(/^systemctl .*\n/gm, '')
-  return await machine.run('sh', '-ec', `mkdir -p ${ETC}; ${variables}\n${script}`)
+  return await machine.run('sh', '-ec', `mkdir -p ${etc(machine)}; ${variables}\n${script}`)
+}
+
+/** The guide's fleet file and key, made on one machine and copied to the others. */
+async function distribute(
+  t: Test,
+  block: string,
+  variables: string,
+  [first, ...others]: readonly [Machine, ...Machine[]],
+): Promise<void> {
+  t.match(await follow(first, block, variables), /fleet\.yaml: ok: 2 PoPs/)
+  for (const other of others) cpSync(etc(first), etc(other), { recursive: true })
 }
 
 /** Starts what the unit starts on a host of this name. */
 async function startUnit(machine: Machine, unit: string, host: string): Promise<Steadycast> {
   const command = /^ExecStart=\/usr\/bin\/steadycast (.*)$/m.exec(await deployed(unit))?.[1] ?? ''
-  const args = command.replace('%l', host).replace('/etc/', `${ETC}/`).split(' ')
+  const args = command
+    .replace('%l', host)
+    .replace('/etc/', `${etc(machine)}/`)
+    .split(' ')
   return await Steadycast.start(machine, args)
 }
 
@@ -98,7 +112,7 @@ async function webServersOnNodes(t: Test, contents: Contents): Promise<void> {
   const { internet, machines } = await Internet.make('one', [['ams-1'], ['nyc-1']])
   const [ams, nyc] = machines.flat() as [Machine, Machine]
   const variables = `AMS=${ams.address4} NYC=${nyc.address4} VIP=${VIP4}`
-  t.match(await follow(ams, blocks('fleet.yaml <<EOF')[0], variables), /fleet\.yaml: ok: 2 PoPs/)
+  await distribute(t, blocks('fleet.yaml <<EOF')[0], variables, [ams, nyc])
   const start = async (node: Machine, name: string): Promise<Pop> => {
     await node.sysctls(await deployed('sysctl-steadycast.conf'))
     await follow(node, blocks('nft -f')[0], variables)
@@ -118,7 +132,8 @@ async function webServersOfTheirOwn(t: Test, contents: Contents): Promise<void> 
   const [ams, amsWeb, nyc, nycWeb] = machines.flat() as [Machine, Machine, Machine, Machine]
   const variables = `AMS=${ams.address4} NYC=${nyc.address4} VIP=${VIP4}
     AMS_WEB=${amsWeb.address4} NYC_WEB=${nycWeb.address4}`
-  t.match(await follow(ams, blocks('fleet.yaml <<EOF')[1], variables), /fleet\.yaml: ok: 2 PoPs/)
+  const all = [ams, amsWeb, nyc, nycWeb] as const
+  await distribute(t, blocks('fleet.yaml <<EOF')[1], variables, all)
   const start = async (node: Machine, web: Machine, name: string): Promise<Pop> => {
     await node.sysctls(await deployed('sysctl-steadycast.conf'))
     await follow(node, blocks('nft -f')[0], variables)

@@ -60,6 +60,34 @@ function keyOf(name: string, labels: Labels): string {
 
 export type Equation = readonly [what: string, left: number, right: number]
 
+/** Reads until nodes neither send packets on nor wait for acknowledgements: a beginning to count from. */
+export async function whenQuiet<Reading>(
+  read: () => Promise<Reading>,
+  nodesOf: (reading: Reading) => readonly Metrics[],
+): Promise<Reading> {
+  let before = ''
+  for (let readings = 1; readings <= MAX_READINGS; readings++) {
+    const reading = await read()
+    const nodes = nodesOf(reading)
+    const waiting = nodes.reduce(
+      (sum, node) => sum + node.sum('peer_unacknowledged_batches', 'peer'),
+      0,
+    )
+    const now = JSON.stringify(
+      nodes.map((node) => [
+        ...node.by('published_flows_total', 'direction').values(),
+        ...[...node.by('packets_total', 'exit')].filter(([exit]) => exit !== 'consumed'),
+      ]),
+    )
+    if (waiting === 0 && now === before) return reading
+    before = now
+    await pause()
+  }
+  throw new Error(`the nodes are not quiet: ${before}`)
+}
+
+const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, READ_EVERY_MS))
+
 /** Reads until all equations hold, or until long after the last packet can have been on its way. */
 export async function checkEquations(
   t: Test,
@@ -72,7 +100,7 @@ export async function checkEquations(
       t.same(wrong, [], `${equations.length} sums agree`)
       return
     }
-    await new Promise((resolve) => setTimeout(resolve, READ_EVERY_MS))
+    await pause()
   }
 }
 
