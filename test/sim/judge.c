@@ -1,0 +1,251 @@
+/* The judge: what counts as broken, and what must hold whatever happens.
+ * The promise: while a connection's backend lives, is configured, and is reachable from
+ * a live node of its PoP, and the connection is never silent for longer than its idle
+ * timeout, nothing breaks it. Where the promise does not hold for a connection it is
+ * marked outside, with the reason in the trace, and counted. */
+#include <stdarg.h>
+
+#include "sim.h"
+
+/* Entries give up in steps of 2 s. */
+enum { SLACK_S = 4 };
+
+static uint32_t number_of(const struct world *w, const struct connection *c)
+{
+	return (uint32_t)(c - w->conn);
+}
+
+static void leave_outside(struct world *w, struct connection *c, const char *why)
+{
+	if (c->outside)
+		return;
+	c->outside = true;
+	w->result->outside++;
+	sim_say(w, "connection %u is outside the promise: %s", number_of(w, c), why);
+}
+
+void sim_disturbed(struct world *w, uint64_t until_us)
+{
+	if (until_us > w->disturbed_us)
+		w->disturbed_us = until_us;
+}
+
+static bool covered(struct world *w, struct connection *c)
+{
+	if (!c->outside && c->fate != FATE_HANDSHAKE &&
+	    w->now_us - c->delivered_us > (c->timeout_s - SLACK_S) * SC_S)
+		leave_outside(w, c, "nothing of it reached its backend for longer than its timeout");
+	return !c->outside && !c->contested;
+}
+
+static void keep_message(struct world *w, const char *text)
+{
+	struct sim_result *r = w->result;
+
+	sim_say(w, "*** %s", text);
+	if (r->nmessages < SIM_MESSAGES)
+		snprintf(r->message[r->nmessages++], sizeof(r->message[0]), "%.3f s: %.180s",
+			 (double)(w->now_us - SIM_START_US) / 1e6, text);
+}
+
+void sim_broken(struct world *w, struct connection *c, const char *how)
+{
+	char text[180];
+
+	if (c->fate == FATE_BROKEN || c->fate == FATE_OVER || c->fate == FATE_DEAD || !covered(w, c))
+		return;
+	snprintf(text, sizeof(text), "connection %u is broken: %s", number_of(w, c), how);
+	keep_message(w, text);
+	c->fate = FATE_BROKEN;
+	w->result->broken++;
+	w->result->failed[number_of(w, c)] = 1;
+}
+
+void sim_violation(struct world *w, const char *fmt, ...)
+{
+	char text[180];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	w->result->violations++;
+	keep_message(w, text);
+}
+
+/* The first backend that gets a connection's SYN has it, unless the others could not
+ * have heard of it yet: then its two claims race, and it is outside the promise. */
+static void judge_syn(struct world *w, struct connection *c, int backend)
+{
+	char how[120];
+
+	if (c->claimed < 0) {
+		c->claimed = backend;
+		c->claimed_us = w->now_us;
+	}
+	if (c->claimed == backend || c->contested)
+		return;
+	if (w->now_us - c->claimed_us < SIM_CONTEST_US || c->claimed_us < w->disturbed_us) {
+		c->contested = true;
+		w->result->contested++;
+		sim_say(w, "connection %u: two backends got its SYN before they could know", number_of(w, c));
+		return;
+	}
+	snprintf(how, sizeof(how), "its SYN reached backend %d.%d, and then %d.%d",
+		 w->backend[c->claimed].pop + 1, w->backend[c->claimed].number, w->backend[backend].pop + 1,
+		 w->backend[backend].number);
+	sim_broken(w, c, how);
+}
+
+void sim_judge_delivery(struct world *w, int backend, const struct segment *s, bool too_big)
+{
+	struct connection *c;
+	char how[120];
+
+	if (too_big)
+		c = sim_current(w, s->client, s->service, s->sport);
+	else
+		c = s->conn < w->nconns && !s->spoofed ? &w->conn[s->conn] : NULL;
+	if (!c)
+		return;
+	if (c->fate == FATE_HANDSHAKE && (s->flags & SC_TCP_SYN))
+		judge_syn(w, c, backend);
+	if (c->fate != FATE_LIVING)
+		return;
+	if (c->backend == backend) {
+		if (covered(w, c) && !too_big &&
+		    !sim_socket(w, backend, s->client, s->service, s->sport) && c->living_us + SC_S < w->now_us)
+			sim_broken(w, c, "its own backend has no socket for it");
+		c->delivered_us = w->now_us;
+		return;
+	}
+	if (c->claimed == backend && c->contested)
+		return;
+	snprintf(how, sizeof(how), "a packet of it reached backend %d.%d, its own is %d.%d%s",
+		 w->backend[backend].pop + 1, w->backend[backend].number, w->backend[c->backend].pop + 1,
+		 w->backend[c->backend].number, too_big ? " (ICMP)" : "");
+	sim_broken(w, c, how);
+}
+
+/* Whether some other node that lives holds the flow. */
+static bool held_elsewhere(const struct world *w, int node, const struct connection *c, uint32_t backend)
+{
+	for (int i = 0; i < w->nnodes; i++) {
+		const struct sc_flow_entry *e = i == node ? NULL : sim_entry(w, i, c->flow);
+
+		if (e && !e->cached && e->backend == backend)
+			return true;
+	}
+	return false;
+}
+
+/* A node that dies takes along what no other node holds. That is outside the promise if
+ * the others could not hold it yet, or could not any more; else the others forgot. */
+void sim_judge_death(struct world *w, int node)
+{
+	bool early = w->now_us < w->disturbed_us || w->nnodes == 1 ||
+		     w->now_us - w->last_death_us < SIM_REPAIR_US;
+
+	for (uint32_t i = 0; i < w->nconns; i++) {
+		struct connection *c = &w->conn[i];
+		const struct sc_flow_entry *e;
+
+		if (c->outside || (c->fate != FATE_LIVING && c->fate != FATE_HANDSHAKE))
+			continue;
+		e = sim_entry(w, node, c->flow);
+		if (!e || held_elsewhere(w, node, c, e->backend))
+			continue;
+		if (early || w->now_us - c->claimed_us < SIM_YOUNG_US)
+			leave_outside(w, c, "only the node that dies knew it yet");
+	}
+	w->last_death_us = w->now_us;
+}
+
+/* A node gets a client's packet: no loops. Copies made by the network and segments cut
+ * in two are packets of their own. */
+void sim_judge_handled(struct world *w, int node, uint32_t serial, uint16_t len)
+{
+	struct handled *h = &w->handled[serial % HANDLED];
+	unsigned int most = SIM_HANDLED_MAX * (1u + h->copies) * (len > 1300 ? 2 : 1);
+
+	if (h->serial != serial)
+		return;
+	if (++h->nodes == most + 1)
+		sim_violation(w, "packet %u is handled by a %uth node, %d.%d", serial, most + 1,
+			      w->node[node].pop + 1, w->node[node].number);
+}
+
+/* Counters add up: what was handed in went out or was dropped for one reason. */
+void sim_judge_counters(struct world *w, int node)
+{
+	const struct sim_node *n = &w->node[node];
+	uint64_t ends = 0;
+
+	if (!n->node)
+		return;
+	for (int r = 0; r < SC_DROP_COUNT; r++)
+		ends += n->counters[r];
+	for (int x = SC_C_EXIT_BASE; x <= SC_C_consumed; x++)
+		ends += n->counters[x];
+	if (ends != n->handed)
+		sim_violation(w, "node %d.%d was handed %llu packets and accounts for %llu", n->pop + 1,
+			      n->number, (unsigned long long)n->handed, (unsigned long long)ends);
+}
+
+/* Tables stay within their bounds; whole: their counts are those of their entries. */
+void sim_judge_tables(struct world *w, int node, bool whole)
+{
+	const struct sim_node *n = &w->node[node];
+	const struct sc_flow_table *t;
+	uint32_t count[SC_FLOW_STATES] = { 0 };
+
+	if (!n->node)
+		return;
+	t = &n->node->table;
+	if ((uint64_t)t->count[1] + t->count[2] + t->count[3] > ((uint64_t)t->mask + 1) * SC_FLOW_WAYS)
+		sim_violation(w, "node %d.%d counts more flows than its table holds", n->pop + 1, n->number);
+	for (int i = 0; i < w->nnodes; i++) {
+		const struct sc_publication *p = &n->node->peers[i].pub;
+
+		if (p->ring && (p->sent - p->acked > SC_PUBLISH_WINDOW || p->acked > p->sent))
+			sim_violation(w, "node %d.%d has %lld batches unacknowledged", n->pop + 1, n->number,
+				      (long long)(p->sent - p->acked));
+	}
+	if (!whole)
+		return;
+	for (uint32_t b = 0; b <= t->mask; b++)
+		for (int k = 0; k < SC_FLOW_WAYS; k++)
+			count[t->buckets[b].way[k].state]++;
+	for (int s = 1; s < SC_FLOW_STATES; s++)
+		if (count[s] != t->count[s])
+			sim_violation(w, "node %d.%d counts %u flows of state %d and holds %u", n->pop + 1,
+				      n->number, t->count[s], s, count[s]);
+}
+
+/* SIM_BOUND_US after everyone was asked to go on. */
+void sim_judge_end(struct world *w)
+{
+	char how[120];
+
+	for (uint32_t i = 0; i < w->nconns; i++) {
+		struct connection *c = &w->conn[i];
+
+		if (c->fate == FATE_DEAD && covered(w, c)) {
+			sim_violation(w, "connection %u is dead, and its client was never told", i);
+			w->result->failed[i] = 1;
+		}
+		if (c->fate != FATE_LIVING && c->fate != FATE_HANDSHAKE)
+			continue;
+		snprintf(how, sizeof(how), "%s: turn %u of %u, %u bytes unacknowledged",
+			 c->fate == FATE_LIVING ? "it stands still after the last event" : "it never began",
+			 c->turn, c->script.turns, c->tcp.max - c->tcp.una);
+		sim_broken(w, c, how);
+	}
+	if (w->zombies_reset != w->zombies)
+		sim_violation(w, "clients of unknown connections %x were to be told, only %x were", w->zombies,
+			      w->zombies_reset);
+	for (int i = 0; i < w->nnodes; i++) {
+		sim_judge_counters(w, i);
+		sim_judge_tables(w, i, true);
+	}
+}

@@ -1,0 +1,186 @@
+/* The simulator as a program: runs seeds one after the other, each in a world of its
+ * own, and prints one JSON line for each; traces and shrinks one that fails. Called by
+ * scripts/sim.mjs, which runs one of these on each core, and by hand. */
+#include <errno.h>
+
+#include "sim.h"
+
+static void usage(void)
+{
+	fputs("usage: sim --seeds A..B [--pops P] [--nodes N] [--connections N] [--events N] [--with FEATURE]...\n"
+	      "           [--only-events A,B,...] [--only-clients A,B,...] [--trace] [--shrink] [--sabotage]\n"
+	      "One JSON line for each seed; exit status 1 when something broke. docs/simulator.md\n", stderr);
+	exit(2);
+}
+
+static uint64_t number(const char *text, uint64_t low, uint64_t high)
+{
+	char *end;
+	unsigned long long v;
+
+	errno = 0;
+	v = strtoull(text, &end, 0);
+	if (errno || *end || end == text || v < low || v > high) {
+		fprintf(stderr, "sim: '%s' is not a number from %llu to %llu\n", text, (unsigned long long)low,
+			(unsigned long long)high);
+		exit(2);
+	}
+	return v;
+}
+
+/* Everything but the numbers listed is left out. */
+static const uint8_t *only(const char *list, size_t max)
+{
+	uint8_t *out = malloc(max);
+	char *copy = strdup(list), *save = NULL;
+
+	if (!out || !copy)
+		abort();
+	memset(out, 1, max);
+	for (char *at = strtok_r(copy, ",", &save); at; at = strtok_r(NULL, ",", &save))
+		out[number(at, 0, max - 1)] = 0;
+	free(copy);
+	return out;
+}
+
+static void feature(struct sim_options *o, const char *name)
+{
+	for (int i = 0; i < SIM_FEATURES; i++)
+		if (strcmp(sim_feature_names[i], name) == 0) {
+			o->feature[i] = true;
+			return;
+		}
+	fprintf(stderr, "sim: no feature '%s'; there are:", name);
+	for (int i = 0; i < SIM_FEATURES; i++)
+		fprintf(stderr, " %s", sim_feature_names[i]);
+	fputc('\n', stderr);
+	exit(2);
+}
+
+static void print_json(const struct sim_options *o, const struct sim_result *r)
+{
+	printf("{\"seed\":%llu,\"connections\":%u,\"events\":%u,\"broken\":%u,\"violations\":%u,\"outside\":%u,"
+	       "\"contested\":%u,\"resets\":%u,\"finished\":%u,\"packets\":%llu,\"simulated_s\":%.1f,\"messages\":[",
+	       (unsigned long long)o->seed, r->connections, r->events, r->broken, r->violations, r->outside,
+	       r->contested, r->resets, r->finished, (unsigned long long)r->packets, (double)r->simulated_us / 1e6);
+	for (int i = 0; i < r->nmessages; i++)
+		printf("%s\"%s\"", i ? "," : "", r->message[i]);
+	puts("]}");
+	fflush(stdout);
+}
+
+/* Runs again and tells of the connections that failed. */
+static void trace(const struct sim_options *o, const uint8_t *failed)
+{
+	struct sim_options again = *o;
+	struct sim_result r;
+
+	again.trace = true;
+	again.watch = failed;
+	sim_run(&again, &r);
+	sim_result_free(&r);
+}
+
+struct arguments {
+	struct sim_options o;
+	uint64_t from, to;
+	const char *only_events, *only_clients, *watch;
+	bool trace, shrink;
+};
+
+static void take_option(struct arguments *a, const char *name, const char *value)
+{
+	char *dots;
+
+	if (strcmp(name, "--seeds") == 0 && (dots = strstr(value, ".."))) {
+		char *first = strndup(value, (size_t)(dots - value));
+
+		a->from = number(first, 0, UINT32_MAX);
+		a->to = number(dots + 2, a->from, UINT32_MAX);
+		free(first);
+	} else if (strcmp(name, "--seeds") == 0) {
+		a->from = a->to = number(value, 0, UINT32_MAX);
+	} else if (strcmp(name, "--pops") == 0) {
+		a->o.pops = (int)number(value, 1, SIM_MAX_POPS);
+	} else if (strcmp(name, "--nodes") == 0) {
+		a->o.nodes = (int)number(value, 1, SC_MAX_NODES_PER_POP);
+	} else if (strcmp(name, "--connections") == 0) {
+		a->o.connections = (int)number(value, 1, 1000000);
+	} else if (strcmp(name, "--events") == 0) {
+		a->o.events = (int)number(value, 0, SIM_MAX_EVENTS);
+	} else if (strcmp(name, "--with") == 0) {
+		feature(&a->o, value);
+	} else if (strcmp(name, "--only-events") == 0) {
+		a->only_events = value;
+	} else if (strcmp(name, "--only-clients") == 0) {
+		a->only_clients = value;
+	} else if (strcmp(name, "--watch") == 0) {
+		a->watch = value;
+	} else {
+		usage();
+	}
+}
+
+static void take_arguments(struct arguments *a, int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--trace") == 0)
+			a->trace = true;
+		else if (strcmp(argv[i], "--shrink") == 0)
+			a->shrink = true;
+		else if (strcmp(argv[i], "--sabotage") == 0)
+			a->o.sabotage = true;
+		else if (i + 1 < argc)
+			take_option(a, argv[i], argv[i + 1]), i++;
+		else
+			usage();
+	}
+	if (a->only_events)
+		a->o.no_event = only(a->only_events, SIM_MAX_EVENTS);
+	if (a->only_clients)
+		a->o.no_client = only(a->only_clients, SIM_MAX_CLIENTS);
+	if (a->o.pops * a->o.nodes > SIM_MAX_NODES) {
+		fprintf(stderr, "sim: at most %d nodes in all\n", SIM_MAX_NODES);
+		exit(2);
+	}
+	if (a->to == 0 && a->from == 0)
+		usage();
+}
+
+/* The connections of --watch as flags: the complement of a list of exceptions. */
+static uint8_t *watched(const char *list, size_t n)
+{
+	uint8_t *out = (uint8_t *)(uintptr_t)only(list, n);
+
+	for (size_t i = 0; i < n; i++)
+		out[i] ^= 1;
+	return out;
+}
+
+int main(int argc, char **argv)
+{
+	struct arguments a = { .o = { .connections = 1000, .events = 20 } };
+	bool failed = false;
+
+	take_arguments(&a, argc, argv);
+	for (uint64_t seed = a.from; seed <= a.to; seed++) {
+		struct sim_result r;
+
+		a.o.seed = seed;
+		if (a.watch) {
+			trace(&a.o, watched(a.watch, (size_t)a.o.connections));
+			continue;
+		}
+		sim_run(&a.o, &r);
+		print_json(&a.o, &r);
+		if (r.broken || r.violations) {
+			failed = true;
+			if (a.shrink)
+				sim_shrink(&a.o);
+			if (a.trace)
+				trace(&a.o, r.failed);
+		}
+		sim_result_free(&r);
+	}
+	return failed ? 1 : 0;
+}

@@ -1,0 +1,96 @@
+/* A readable trace: the schedule as it happens, and, for the connections watched, every
+ * segment, what each node made of it and why, and what each node knows of the flow
+ * whenever that changes. */
+#include <stdarg.h>
+
+#include "sim.h"
+
+static const char *const state_names[SC_FLOW_STATES] = { "nothing", "half-open", "established", "closing" };
+
+void sim_say(struct world *w, const char *fmt, ...)
+{
+	va_list args;
+
+	if (!w->o.trace)
+		return;
+	fprintf(stderr, "%10.4f  ", (double)(w->now_us - SIM_START_US) / 1e6);
+	va_start(args, fmt);
+	vfprintf(stderr, fmt, args);
+	va_end(args);
+	fputc('\n', stderr);
+}
+
+void sim_trace_init(struct world *w)
+{
+	for (uint32_t i = 0; w->o.trace && w->o.watch && i < w->nconns; i++)
+		if (w->o.watch[i] && w->nwatched < 8)
+			w->watched[w->nwatched++] = i;
+	w->heavy = w->nwatched > 0;
+}
+
+bool sim_watched(const struct world *w, uint32_t conn)
+{
+	for (unsigned int i = 0; i < w->nwatched; i++)
+		if (w->watched[i] == conn)
+			return true;
+	return false;
+}
+
+void sim_trace_segment(struct world *w, const char *who, const struct segment *s, const char *where)
+{
+	char at[32] = "";
+
+	if (!w->heavy || !sim_watched(w, s->conn))
+		return;
+	if (s->backend >= 0)
+		snprintf(at, sizeof(at), " backend %d.%d", w->backend[s->backend].pop + 1,
+			 w->backend[s->backend].number);
+	sim_say(w, "  #%u %s%s%s: %s%s%s%s seq %u ack %u len %u", s->conn, who, at, where ? where : "",
+		s->flags & SC_TCP_SYN ? "SYN " : "", s->flags & SC_TCP_FIN ? "FIN " : "",
+		s->flags & SC_TCP_RST ? "RST " : "", s->flags & SC_TCP_ACK ? "ACK" : "", s->seq, s->ack, s->len);
+}
+
+void sim_trace_before(struct world *w, int node)
+{
+	memcpy(w->counters_before, w->node[node].counters, sizeof(w->counters_before));
+}
+
+/* What a node's call did to the counters that say where a packet went. */
+static void say_way(struct world *w, int node, uint32_t conn)
+{
+	const struct sim_node *n = &w->node[node];
+	char way[200] = "";
+	size_t len = 0;
+
+	for (int i = 0; i < SC_COUNTER_COUNT && len < sizeof(way) - 32; i++)
+		if (n->counters[i] != w->counters_before[i])
+			len += (size_t)snprintf(way + len, sizeof(way) - len, " %s", sc_counter_table[i].name);
+	sim_say(w, "  #%u   node %d.%d:%s", conn, n->pop + 1, n->number, way);
+}
+
+static void say_changes(struct world *w, int node)
+{
+	const struct sim_node *n = &w->node[node];
+
+	for (unsigned int i = 0; i < w->nwatched; i++) {
+		struct sc_flow_entry *e = sim_entry(w, node, w->conn[w->watched[i]].flow);
+		struct sc_flow_entry now = e ? *e : (struct sc_flow_entry){ 0 }, *was = &w->seen[i][node];
+
+		if (now.state == was->state && now.backend == was->backend && now.cached == was->cached)
+			continue;
+		*was = now;
+		sim_say(w, "  #%u   node %d.%d now knows: %s backend %u.%u%s", w->watched[i], n->pop + 1, n->number,
+			state_names[now.state], now.backend >> 20, now.backend & 7,
+			now.cached ? " (hearsay)" : "");
+	}
+}
+
+void sim_trace_after(struct world *w, int node, const struct sc_out *out, uint32_t serial)
+{
+	const struct handled *h = &w->handled[serial % HANDLED];
+
+	(void)out;
+	if (serial && h->serial == serial && sim_watched(w, h->conn))
+		say_way(w, node, h->conn);
+	say_changes(w, node);
+}
