@@ -127,6 +127,7 @@ static enum sc_reason walk_extensions(const uint8_t *data, uint32_t len, uint8_t
 static enum sc_reason parse_quoted(const uint8_t *q, uint32_t len, struct sc_parsed *p)
 {
 	struct sc_addr from, to;
+	enum sc_reason r;
 	uint32_t l4;
 	uint16_t frag = 0;
 	uint8_t proto;
@@ -148,8 +149,9 @@ static enum sc_reason parse_quoted(const uint8_t *q, uint32_t len, struct sc_par
 		proto = q[6];
 		from = sc_addr6(q + 8);
 		to = sc_addr6(q + 24);
-		if (walk_extensions(q, len, &proto, &l4, &frag) != SC_OK)
-			return SC_DROP_bad_header;
+		r = walk_extensions(q, len, &proto, &l4, &frag);
+		if (r != SC_OK)
+			return r;
 	}
 	if (l4 > len || len - l4 < QUOTED_L4)
 		return SC_DROP_truncated;

@@ -236,7 +236,9 @@ t.test('a living flow is published again every five minutes', async (t) => {
   )
   t.ok(at.length >= 4 && at.length <= 6, `${at.length} times in 16 minutes`)
   const last = stage.saidTo(peer, 'PUBLISH').at(-1)
-  t.equal(last?.records[0]?.age, Math.floor((at.at(-1) ?? 0) / 2))
+  const age = Math.floor((at.at(-1) ?? 0) / 2)
+  const said = last?.records[0]?.age ?? -1
+  t.ok(said === age || said === age + 1, `age ${said} units of 2 s, begun and said within one`)
 })
 
 t.test('a window that overflows withdraws the walk, which then says all again', async (t) => {
