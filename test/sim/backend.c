@@ -210,6 +210,15 @@ static void after(struct world *w, struct socket *k)
 	}
 }
 
+/* An ACK of the SYN-ACK with this backend's cookie. A kernel takes the SYN's sequence
+ * number from the segment and answers one that overtook another with RST; here it is the
+ * true one, so that no RST is the network's fault. */
+static bool fits_cookie(const struct world *w, int backend, const struct segment *s)
+{
+	return s->flags & SC_TCP_ACK && !s->spoofed && s->conn < w->nconns && w->conn[s->conn].fate == FATE_LIVING &&
+	       s->ack - 1 == cookie(backend, s, w->conn[s->conn].tcp.iss);
+}
+
 /* A segment that no socket is there for. */
 static void unasked(struct world *w, int backend, const struct segment *s)
 {
@@ -232,13 +241,12 @@ static void unasked(struct world *w, int backend, const struct segment *s)
 		}
 		return;
 	}
-	if (s->flags & SC_TCP_ACK && !s->spoofed && s->ack - 1 == cookie(backend, s, s->seq - 1) &&
-	    (k = open_socket(w, backend, s))) {
+	if (fits_cookie(w, backend, s) && (k = open_socket(w, backend, s))) {
 		struct tcp_host h = host_of(w, k);
 
 		k->tcp.state = TCP_OPEN;
-		k->tcp.irs = s->seq - 1;
-		k->tcp.rcv = s->seq;
+		k->tcp.irs = w->conn[s->conn].tcp.iss;
+		k->tcp.rcv = k->tcp.irs + 1;
 		k->tcp.iss = s->ack - 1;
 		k->tcp.una = k->tcp.nxt = k->tcp.max = k->tcp.end = s->ack;
 		k->tcp.rto_us = (uint32_t)(600 * SC_MS);
@@ -246,6 +254,9 @@ static void unasked(struct world *w, int backend, const struct segment *s)
 		after(w, k);
 		return;
 	}
+	if (s->conn < w->nconns && !s->spoofed && w->conn[s->conn].fate == FATE_LIVING &&
+	    w->conn[s->conn].backend == backend)
+		sim_broken(w, &w->conn[s->conn], "its own backend has no socket for it");
 	answer(w, backend, s, SC_TCP_RST, s->flags & SC_TCP_ACK ? s->ack : 0, 0, 0);
 }
 

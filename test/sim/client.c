@@ -10,6 +10,7 @@ enum {
 	ZOMBIES = 6,
 	ZOMBIE_PORT = 20000,
 	ZOMBIE_TRIES = 7,
+	PROBES = 10,
 };
 
 #define TIME_WAIT_US	(60 * SC_S)
@@ -303,6 +304,19 @@ void sim_clients_init(struct world *w)
 	}
 }
 
+/* A client whose backend is silent wonders whether it is still there. */
+static void probe(struct world *w, void *p, uint32_t conn, uint32_t tries)
+{
+	struct connection *c = &w->conn[conn];
+	struct tcp_host h = host_of(w, c);
+
+	(void)p;
+	if (c->fate != FATE_DEAD || tries == PROBES)
+		return;
+	tcp_keepalive(&h, &c->tcp);
+	sim_in(w, 5 * SC_S, probe, NULL, conn, tries + 1);
+}
+
 /* After the last event: who thinks or pauses goes on now. */
 void sim_ask_last(struct world *w)
 {
@@ -313,6 +327,7 @@ void sim_ask_last(struct world *w)
 		c->asked_last = true;
 		if ((c->fate == FATE_LIVING || c->fate == FATE_DEAD) && !c->wrote && c->turn < c->script.turns)
 			think(w, NULL, i, c->turn);
+		probe(w, NULL, i, 0);
 	}
 }
 

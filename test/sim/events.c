@@ -304,6 +304,7 @@ static void change_backend(struct world *w, struct rng *r)
 	    !w->o.feature[SIM_SPILL])
 		state = SC_BACKEND_READY;
 	b->state = state;
+	b->was_down |= state == SC_BACKEND_DOWN;
 	b->weight = (int)rng_range(r, 1, 4);
 	sim_say(w, "backend %d.%d is to be %s with weight %d", b->pop + 1, b->number, names[state], b->weight);
 	roll_fleet(w);
@@ -370,7 +371,8 @@ static void forge_syn(struct world *w, void *p, uint32_t conn, uint32_t seq)
 	};
 
 	(void)p;
-	if (c->fate == FATE_LIVING)
+	/* A SYN of a flow whose backend is down begins anew by design: so may a forged one. */
+	if (c->fate == FATE_LIVING && !w->backend[c->backend].was_down)
 		sim_to_vip(w, &s);
 }
 

@@ -175,7 +175,7 @@ void sim_node_hand(struct world *w, int node, const uint8_t *data, uint32_t len)
 	serial = sim_serial(data, len);
 	/* Plain GUE is for a backend that is delivered locally here: the packet has arrived. */
 	if (serial && !sim_is_plain(data))
-		sim_judge_handled(w, node, serial, (uint16_t)len);
+		sim_judge_handled(w, node, serial);
 	memcpy(p.data, data, len);
 	n->handed++;
 	if (w->heavy)
@@ -330,6 +330,7 @@ static void init_backends(struct world *w, struct rng *r)
 			/* Some are configured, and ready later. */
 			if (k > 1 && rng_below(r, 2) == 0)
 				b->state = SC_BACKEND_DOWN;
+			b->was_down = b->state == SC_BACKEND_DOWN;
 		}
 	}
 }

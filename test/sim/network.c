@@ -120,7 +120,10 @@ static void land_vip(struct world *w, void *p, uint32_t a, uint32_t b)
 	(void)b;
 	if (node >= 0) {
 		f->s.serial = ++w->serial;
-		w->handled[f->s.serial % HANDLED] = (struct handled){ .serial = f->s.serial, .conn = f->s.conn };
+		/* What would not fit is cut in two: as good as a copy. */
+		w->handled[f->s.serial % HANDLED] = (struct handled){
+			.serial = f->s.serial, .conn = f->s.conn, .copies = f->s.len > 1300,
+		};
 		sim_trace_segment(w, "arrives", &f->s, NULL);
 		w->result->packets++;
 		sim_node_hand(w, node, bytes, sim_write_tcp(&f->s, bytes));

@@ -216,6 +216,7 @@ struct backend {
 	int node;			/* local delivery: the node, -1: GUE */
 	int weight;
 	uint8_t state;			/* enum sc_backend_state: as configured now */
+	bool was_down;			/* ever, in somebody's picture */
 	bool pressed;			/* answers with SYN cookies */
 	int half_open;
 	uint64_t counters[SC_COUNTER_COUNT];
@@ -295,7 +296,7 @@ void sim_broken(struct world *w, struct connection *c, const char *how);
 void sim_violation(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void sim_judge_delivery(struct world *w, int backend, const struct segment *s, bool too_big);
 void sim_judge_death(struct world *w, int node);
-void sim_judge_handled(struct world *w, int node, uint32_t serial, uint16_t len);
+void sim_judge_handled(struct world *w, int node, uint32_t serial);
 void sim_judge_counters(struct world *w, int node);
 void sim_judge_tables(struct world *w, int node, bool whole);
 void sim_judge_end(struct world *w);
