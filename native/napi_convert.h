@@ -286,6 +286,7 @@ static inline napi_value make_view(napi_env env, const struct sc_node_view *v)
 	    set_number(env, object, "flowsHalfOpen", v->flows_half_open) &&
 	    set_number(env, object, "flowsEstablished", v->flows_established) &&
 	    set_number(env, object, "flowsClosing", v->flows_closing) &&
+	    set_bool(env, object, "filled", v->filled) &&
 	    set_bool(env, object, "certain", v->certain) && set_peers(env, object, v))
 		return object;
 	return failed(env);

@@ -124,6 +124,7 @@ void sc_node_look(const struct sc_node *node, uint64_t now_us, struct sc_node_vi
 	view->flows_half_open = node->table.count[SC_FLOW_HALF_OPEN];
 	view->flows_established = node->table.count[SC_FLOW_ESTABLISHED];
 	view->flows_closing = node->table.count[SC_FLOW_CLOSING];
+	view->filled = node->filled;
 	view->certain = node->started_us != 0 && sc_certain(node, 0);
 	for (uint16_t i = 0; i < g->h.nodes; i++)
 		if (i != g->self)

@@ -59,6 +59,7 @@ struct sc_peer_view {
 struct sc_node_view {
 	uint32_t flow_capacity;
 	uint32_t flows_half_open, flows_established, flows_closing;	/* entries of any role */
+	uint8_t filled;		/* answers SYNs, may be a home */
 	uint8_t certain;	/* a "no" of this node would be certain */
 	uint16_t npeers;
 	struct sc_peer_view peers[SC_MAX_NODES];

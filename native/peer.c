@@ -243,6 +243,8 @@ enum sc_reason sc_control_receive(struct sc_way *w)
 
 	if (hello && len != SC_HELLO_LEN)
 		return SC_DROP_bad_message;
+	if (hello && (body[0] > SC_WIRE_VERSION || body[1] < SC_WIRE_VERSION_LOW))
+		return SC_DROP_unknown_version;
 	if (sc_get64(m + OFF_SENDER) == 0)
 		return SC_DROP_no_session;
 	if (sc_get64(m + OFF_SENDER) != peer->boot) {

@@ -315,6 +315,12 @@ export const METRICS: readonly Metric[] = [
     (peer) => peer.version,
   ),
   gauge(
+    'filled',
+    [],
+    '1 when this node has learned what its peers hold for it: only then does it take new connections and answer for its part.',
+    (input) => [[{}, Number(input.worker().view?.filled ?? false)]],
+  ),
+  gauge(
     'certain',
     [],
     '1 when this node may say of a flow that nobody has it: filled, and every peer heard without a gap.',

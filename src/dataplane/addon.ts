@@ -54,6 +54,7 @@ export interface NodeView {
   readonly flowsHalfOpen: number
   readonly flowsEstablished: number
   readonly flowsClosing: number
+  readonly filled: boolean
   readonly certain: boolean
   readonly peers: readonly PeerView[]
 }

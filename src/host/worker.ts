@@ -44,9 +44,12 @@ function refusal(address: string, { code, step, message }: NativeError): string 
 
 export function workerHealth(worker: WorkerHandle | undefined): Health {
   if (worker === undefined) return { ok: false, why: 'starting: the worker does not run yet' }
-  const { error } = worker.status()
-  if (error === null) return { ok: true }
-  return { ok: false, why: `the worker has ended: ${error}` }
+  const { error, view } = worker.status()
+  if (error !== null) return { ok: false, why: `the worker has ended: ${error}` }
+  if (view != null && !view.filled) {
+    return { ok: false, why: 'filling: the peers are still telling this node what it is to hold' }
+  }
+  return { ok: true }
 }
 
 export interface WatchOptions {

@@ -43,7 +43,9 @@ for (const tun of tunOrNot) {
     t.equal(await curl(net, 'nyc', `http://${VIP4}/100`), '100', 'the node reaches its own VIP')
     await checkMetrics(t, net)
     t.equal(
-      await net.sh('ip netns exec ams curl -sS http://127.0.0.1:6080/healthz'),
+      await net.sh(
+        'ip netns exec ams curl -sSf --retry 8 --retry-delay 1 http://127.0.0.1:6080/healthz',
+      ),
       'ok',
       'healthz',
     )

@@ -256,11 +256,11 @@ TEST("private data is checked in the order of the page")
 }
 
 /* A packet of node from for node to with this private data, tagged with the fleet's key. */
-static uint32_t make_private(const struct fleet *f, uint8_t *b, int from, int to, uint16_t origin, uint8_t verb,
-			     uint32_t backend, const uint8_t *inner, uint32_t len)
+static uint32_t make_private_from(const struct fleet *f, uint8_t *b, uint32_t from_ip, int to, uint16_t origin,
+				  uint8_t verb, uint32_t backend, const uint8_t *inner, uint32_t len)
 {
 	struct sc_key key = { .id = FLEET_KEY_ID, .key = "0123456789abcdef" };
-	struct sc_addr src = fleet_addr(f, fleet_node_ip(from, 1)), dst = fleet_addr(f, fleet_node_ip(to, 1));
+	struct sc_addr src = fleet_addr(f, from_ip), dst = fleet_addr(f, fleet_node_ip(to, 1));
 	struct sc_packet p = { .data = b + SC_HEADROOM, .len = len + 20 };
 	uint8_t *g = p.data;
 
@@ -276,6 +276,12 @@ static uint32_t make_private(const struct fleet *f, uint8_t *b, int from, int to
 	sc_push_outer(&p, &src, &dst, 0xc000, 0);
 	memmove(b, p.data, p.len);
 	return p.len;
+}
+
+static uint32_t make_private(const struct fleet *f, uint8_t *b, int from, int to, uint16_t origin, uint8_t verb,
+			     uint32_t backend, const uint8_t *inner, uint32_t len)
+{
+	return make_private_from(f, b, fleet_node_ip(from, 1), to, origin, verb, backend, inner, len);
 }
 
 TEST("with a right tag the origin must be another node at its own address")
@@ -378,7 +384,7 @@ TEST("a FORWARD that names another backend than the owner knows is dropped and a
 	fleet_stop(&f);
 }
 
-TEST("ASK is answered as home by whoever gets it, and never asked on")
+TEST("ASK of its own PoP's nodes is answered as home by whoever gets it, and never asked on")
 {
 	struct fleet f;
 	uint8_t b[1000], inner[100];
@@ -390,6 +396,8 @@ TEST("ASK is answered as home by whoever gets it, and never asked on")
 	for (uint16_t port = 0; port < 30; port++) {
 		len = client_tcp(inner, CLIENT, port, SYN, 0);
 		n = make_private(&f, b, 2, 1, fleet_node_id(2, 1), 1, 0, inner, len);
+		CHECK_EQ(drop_of(&f, 0, b, n), SC_DROP_unknown_origin);
+		n = make_private_from(&f, b, fleet_node_ip(1, 2), 1, fleet_node_id(1, 2), 1, 0, inner, len);
 		f.delivered_to = 0;
 		CHECK_EQ(drop_of(&f, 0, b, n), SC_OK);
 		CHECK(f.delivered_to != 0);
