@@ -89,10 +89,11 @@ async function tryOut(
   const [ams, nyc] = pops
   await ams.steadycast.running.says(/peer nyc-1 is up/)
   await nyc.steadycast.running.says(/peer ams-1 is up/)
+  await Promise.all([ams.steadycast.healthy(), nyc.steadycast.healthy()])
+  await internet.client.run(process.execPath, '-e', STRANGER, nyc.node.address4)
   await internet.routeVips(ams.node)
   const families = { download: [4], upload: [4] } as const
   const transfers = startTransfers(internet, ams, RATES, contents, families)
-  await internet.client.run(process.execPath, '-e', STRANGER, nyc.node.address4)
   await until('a download in its midst', () => transfers[0]?.transfer.bytes !== 0)
   const over = () => transfers.every(({ transfer }) => transfer.over)
   const asked = await switchAndAsk(internet, [nyc.node, ams.node], over, SWITCHING)

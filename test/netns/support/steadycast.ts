@@ -70,6 +70,16 @@ export class Steadycast {
     )
   }
 
+  /** What an operator asks: has the node filled, does it take new connections? */
+  async healthy(): Promise<void> {
+    const url = `http://127.0.0.1:${this.adminPort}/healthz`
+    await until(
+      `health of ${this.machine.name}`,
+      async () => (await this.machine.run('curl', '--silent', url)).trim() === 'ok',
+      this.running.ended,
+    )
+  }
+
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     await this.running.stop(signal)
   }
