@@ -118,7 +118,7 @@ static void cut(struct world *w, int from, int to, uint64_t us)
 	w->link[from][to].cuts++;
 	sim_in(w, us, heal, NULL, (uint32_t)from, (uint32_t)to);
 	sim_until(w, us);
-	sim_disturbed(w, w->now_us + us + 10 * SC_S);
+	sim_disturbed_between(w, from, to, w->now_us + us + 10 * SC_S);
 }
 
 static void partition(struct world *w, struct rng *r)
@@ -165,7 +165,7 @@ static void bad_link(struct world *w, struct rng *r)
 		how == 0 ? "loses much" : how == 1 ? "reorders" : "doubles", (double)us / 1e6);
 	sim_in(w, us, calm_link, NULL, (uint32_t)a, (uint32_t)b);
 	sim_until(w, us);
-	sim_disturbed(w, w->now_us + us + 10 * SC_S);
+	sim_disturbed_between(w, a, b, w->now_us + us + 10 * SC_S);
 }
 
 static void calm_answers(struct world *w, void *p, uint32_t pop, uint32_t b)
@@ -280,7 +280,8 @@ static void freeze(struct world *w, struct rng *r)
 	sim_say(w, "node %d.%d stands still for %.1f s", w->node[node].pop + 1, w->node[node].number, (double)us / 1e6);
 	sim_in(w, us, thaw, NULL, (uint32_t)node, w->node[node].boots);
 	sim_until(w, us);
-	sim_disturbed(w, w->now_us + us + 10 * SC_S);
+	for (int q = 0; q < w->npops; q++)
+		sim_disturbed_between(w, w->node[node].pop, q, w->now_us + us + 10 * SC_S);
 }
 
 static int ready_in(const struct world *w, int pop)
@@ -342,7 +343,7 @@ static void flood_packet(struct world *w, void *p, uint32_t client, uint32_t fla
 /* Row 11, as far as the table has room: SYNs or ACKs of nobody's. */
 static void flood(struct world *w, struct rng *r)
 {
-	uint32_t n = 50 + rng_below(r, w->flow_entries / 8), flags = rng_below(r, 2) ? SC_TCP_SYN : SC_TCP_ACK;
+	uint32_t n = 50 + rng_below(r, w->flow_entries / 16), flags = rng_below(r, 2) ? SC_TCP_SYN : SC_TCP_ACK;
 	uint64_t us = some_s(r, 1, 5);
 
 	sim_say(w, "a flood of %u %ss", n, flags == SC_TCP_SYN ? "SYN" : "ACK");

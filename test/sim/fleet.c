@@ -292,6 +292,8 @@ bool sim_kill(struct world *w, int node, uint64_t down_us, bool clean, bool eage
 	sim_in(w, before_us + down_us, come_back, NULL, (uint32_t)node, n->boots);
 	sim_until(w, before_us + down_us + SIM_WARM_US);
 	sim_disturbed(w, w->now_us + before_us + down_us + SIM_REPAIR_US);
+	for (int q = 0; q < w->npops; q++)
+		sim_disturbed_between(w, n->pop, q, w->now_us + before_us + down_us + 10 * SC_S);
 	return true;
 }
 
@@ -352,7 +354,7 @@ void sim_fleet_init(struct world *w)
 		}
 	}
 	init_backends(w, &r);
-	w->flow_entries = w->nconns * 2 < FLOW_ENTRIES_MIN ? FLOW_ENTRIES_MIN : w->nconns * 2;
+	w->flow_entries = w->nconns * 4 < FLOW_ENTRIES_MIN ? FLOW_ENTRIES_MIN : w->nconns * 4;
 	for (int p = 0; p < w->npops; p++)
 		w->backend_side[p] = picture(w, -1);
 	for (int i = 0; i < w->nnodes; i++)

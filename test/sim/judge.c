@@ -73,6 +73,42 @@ void sim_violation(struct world *w, const char *fmt, ...)
 	keep_message(w, text);
 }
 
+/* Something between the two PoPs, or in one of them, keeps news from spreading. */
+void sim_disturbed_between(struct world *w, int p, int q, uint64_t until_us)
+{
+	if (until_us > w->bad_us[p][q])
+		w->bad_us[p][q] = w->bad_us[q][p] = until_us;
+	sim_disturbed(w, until_us);
+}
+
+static uint64_t bad_between(const struct world *w, int backend, int other)
+{
+	return w->bad_us[w->backend[backend].pop][w->backend[other].pop];
+}
+
+static void contest(struct world *w, struct connection *c, const char *why)
+{
+	if (c->contested)
+		return;
+	c->contested = true;
+	w->result->contested++;
+	sim_say(w, "connection %u is contested: %s", number_of(w, c), why);
+}
+
+/* Another PoP still holds what its port was used for before, and cannot hear of the new
+ * claim, or the claiming PoP could not hear of the old one. */
+static void judge_reuse(struct world *w, struct connection *c, int backend)
+{
+	int pop = w->backend[backend].pop;
+
+	for (int i = 0; i < w->nnodes; i++) {
+		const struct sc_flow_entry *e = sim_entry(w, i, c->flow);
+
+		if (e && e->backend != w->backend[backend].id && w->now_us < w->bad_us[pop][w->node[i].pop])
+			contest(w, c, "its port's last connection lives on in a PoP that could not hear of the new one");
+	}
+}
+
 /* The first backend that gets a connection's SYN has it, unless the others could not
  * have heard of it yet: then its two claims race, and it is outside the promise. */
 static void judge_syn(struct world *w, struct connection *c, int backend)
@@ -82,19 +118,26 @@ static void judge_syn(struct world *w, struct connection *c, int backend)
 	if (c->claimed < 0) {
 		c->claimed = backend;
 		c->claimed_us = w->now_us;
+		judge_reuse(w, c, backend);
 	}
 	if (c->claimed == backend || c->contested)
 		return;
-	if (w->now_us - c->claimed_us < SIM_CONTEST_US || c->claimed_us < w->disturbed_us) {
-		c->contested = true;
-		w->result->contested++;
-		sim_say(w, "connection %u: two backends got its SYN before they could know", number_of(w, c));
+	if (w->now_us - c->claimed_us < SIM_CONTEST_US || c->claimed_us < bad_between(w, c->claimed, backend)) {
+		contest(w, c, "two backends got its SYN before they could know");
 		return;
 	}
 	snprintf(how, sizeof(how), "its SYN reached backend %d.%d, and then %d.%d",
 		 w->backend[c->claimed].pop + 1, w->backend[c->claimed].number, w->backend[backend].pop + 1,
 		 w->backend[backend].number);
 	sim_broken(w, c, how);
+}
+
+/* A forged SYN at a PoP that cannot know the flow begins a new one, and the younger
+ * claim wins: an attack, and outside the promise while the PoP is cut off. */
+static void judge_forged(struct world *w, struct connection *c, int backend)
+{
+	if (c->fate == FATE_LIVING && c->backend != backend && w->now_us < bad_between(w, c->backend, backend))
+		contest(w, c, "a SYN was forged at a PoP that could not know it");
 }
 
 void sim_judge_delivery(struct world *w, int backend, const struct segment *s, bool too_big)
@@ -106,9 +149,11 @@ void sim_judge_delivery(struct world *w, int backend, const struct segment *s, b
 		c = sim_current(w, s->client, s->service, s->sport);
 	else
 		c = s->conn < w->nconns && !s->spoofed ? &w->conn[s->conn] : NULL;
+	if (s->spoofed && s->conn < w->nconns)
+		judge_forged(w, &w->conn[s->conn], backend);
 	if (!c)
 		return;
-	if (c->fate == FATE_HANDSHAKE && (s->flags & SC_TCP_SYN))
+	if ((c->fate == FATE_HANDSHAKE || c->fate == FATE_LIVING) && !too_big && (s->flags & SC_TCP_SYN))
 		judge_syn(w, c, backend);
 	if (c->fate != FATE_LIVING)
 		return;
@@ -240,6 +285,10 @@ void sim_judge_end(struct world *w)
 			 c->turn, c->script.turns, c->tcp.max - c->tcp.una);
 		sim_broken(w, c, how);
 	}
+	/* Whoever had to forget a living flow is certain of nothing for as long as copies live. */
+	for (int i = 0; i < w->nnodes; i++)
+		if (w->node[i].node->forgot_us)
+			w->zombies = w->zombies_reset;
 	if (w->zombies_reset != w->zombies)
 		sim_violation(w, "clients of unknown connections %x were to be told, only %x were", w->zombies,
 			      w->zombies_reset);

@@ -301,6 +301,7 @@ void sim_judge_counters(struct world *w, int node);
 void sim_judge_tables(struct world *w, int node, bool whole);
 void sim_judge_end(struct world *w);
 void sim_disturbed(struct world *w, uint64_t until_us);
+void sim_disturbed_between(struct world *w, int p, int q, uint64_t until_us);
 
 /* trace.c */
 void sim_say(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -309,6 +310,7 @@ void sim_trace_segment(struct world *w, const char *who, const struct segment *s
 void sim_trace_before(struct world *w, int node);
 void sim_trace_after(struct world *w, int node, const struct sc_out *out, uint32_t serial);
 void sim_trace_init(struct world *w);
+void sim_trace_end(struct world *w);
 
 struct handled {
 	uint32_t serial, conn;
@@ -322,6 +324,7 @@ struct world {
 	uint64_t now_us, end_us;	/* end_us: of the last event */
 	uint64_t disturbed_us;		/* until when something is cut, lossy or dead */
 	uint64_t last_death_us;
+	uint64_t bad_us[SIM_MAX_POPS][SIM_MAX_POPS];	/* the same, between two PoPs */
 	uint64_t step_us;		/* between two calls of a quiet node's timers */
 	struct queue queue;
 	struct rng net, misc;

@@ -94,3 +94,23 @@ void sim_trace_after(struct world *w, int node, const struct sc_out *out, uint32
 		say_way(w, node, h->conn);
 	say_changes(w, node);
 }
+
+/* How every node sees its peers when all is over. */
+void sim_trace_end(struct world *w)
+{
+	for (int i = 0; w->o.trace && i < w->nnodes; i++) {
+		struct sim_node *n = &w->node[i];
+		struct sc_node_view v;
+
+		sc_node_look(n->node, w->now_us + n->skew_us, &v);
+		sim_say(w, "node %d.%d: %s, %s; %u established, %u half-open, %u closing", n->pop + 1, n->number,
+			n->node->filled ? "filled" : "not filled", v.certain ? "certain" : "not certain",
+			v.flows_established, v.flows_half_open, v.flows_closing);
+		for (int k = 0; k < v.npeers; k++)
+			if (!v.peers[k].up || !v.peers[k].filled || !v.peers[k].peer_filled)
+				sim_say(w, "    peer %u of PoP %u: %s, %s, %s, %u unacknowledged", v.peers[k].id,
+					v.peers[k].pop, v.peers[k].up ? "up" : "down",
+					v.peers[k].filled ? "has sent all" : "has not sent all",
+					v.peers[k].peer_filled ? "filled" : "not filled", v.peers[k].unacked);
+	}
+}

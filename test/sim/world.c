@@ -141,6 +141,7 @@ void sim_run(const struct sim_options *o, struct sim_result *r)
 	sim_zombies(w);
 	run_until(w, w->now_us + SIM_BOUND_US);
 	sim_judge_end(w);
+	sim_trace_end(w);
 	r->simulated_us = w->now_us - SIM_START_US;
 	sim_fleet_free(w);
 	sim_queue_free(w);
