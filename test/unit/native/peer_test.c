@@ -113,12 +113,12 @@ TEST("nodes meet and stay together over a path on which a third of the packets i
 	struct fleet f;
 
 	fleet_start(&f, 2, 1, 2, 256);
-	for (int i = 0; i < 6000; i++) {
+	for (int i = 0; i < 25000; i++) {
 		f.lose = check_random(&random) % 3 == 0;
 		fleet_run(&f, 10 * SC_MS);
 		alive += i > 1000 && met(&f);
 	}
-	CHECK(alive > 4500);
+	CHECK(alive > 24000 * 3 / 4);
 	fleet_stop(&f);
 }
 
