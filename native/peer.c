@@ -178,6 +178,11 @@ static void hear_hello(struct sc_node *node, struct sc_peer *peer, const uint8_t
 		peer->hello_due_us = node->now_us;
 		return;
 	}
+	if (seq == peer->heard_seq) {
+		pub->said_sent = sc_get64(b + 24);
+		pub->said_walk_end = sc_get64(b + 48);
+		pub->said_walk_done = b[2] & SC_HELLO_WALK_DONE;
+	}
 	if (sc_get64(b + 8) == 0 || sc_get32(b + 16) > SC_HELLO_DEAD * interval_us(peer))
 		return;		/* it does not hear this node any more */
 	peer->mutual_us = node->now_us;
@@ -187,11 +192,6 @@ static void hear_hello(struct sc_node *node, struct sc_peer *peer, const uint8_t
 		walk_again(node, peer);
 	}
 	measure(node, peer, sc_get64(b + 8), sc_get32(b + 16));
-	if (seq == peer->heard_seq) {
-		pub->said_sent = sc_get64(b + 24);
-		pub->said_walk_end = sc_get64(b + 48);
-		pub->said_walk_done = b[2] & SC_HELLO_WALK_DONE;
-	}
 	sc_publish_acked(node, peer, sc_get64(b + 32), sc_get64(b + 40));
 }
 

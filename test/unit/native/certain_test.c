@@ -264,6 +264,27 @@ TEST("what a node had not yet told when it restarted is told before anyone is ce
 	fleet_stop(&f);
 }
 
+TEST("a node is uncertain from the moment that its peer thinks it dead, not only once it thinks the same")
+{
+	struct fleet f;
+
+	fleet_start(&f, 2, 1, 2, 64);
+	fleet_run(&f, 5 * SC_S);
+	f.fate = cut;
+	f.random = 1ull << (2 * 4 + 1);		/* nothing passes from PoP 2 to PoP 1 */
+	for (int i = 0; f.node[0]->peers[1].alive && i < 1000; i++)
+		fleet_run(&f, 10 * SC_MS);
+	CHECK(!f.node[0]->peers[1].alive);
+	CHECK(f.node[1]->peers[0].alive);
+	fleet_client(&f, 1, 1, CLIENT, 1, SYN, 0);
+	for (int i = 0; i < 50; i++) {
+		CHECK_EQ(fleet_client(&f, 2, 1, CLIENT, 1, ACK, 0), 0);
+		fleet_run(&f, 100 * SC_MS);
+	}
+	CHECK_EQ(certain_nos(&f), 0);
+	fleet_stop(&f);
+}
+
 /* Nothing passes from PoP 2 to PoP 1, so that no batch is acknowledged. */
 TEST("flows that wait behind a full window make their receiver uncertain")
 {
