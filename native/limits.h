@@ -36,7 +36,8 @@ enum {
 	SC_BATCH_FLOWS = 64,	/* flows in one PUBLISH or OWNER message */
 	SC_TAKEN_AHEAD = 64,	/* batches remembered beyond the first one missing */
 	SC_PUBLISH_WINDOW = 256,	/* batches unacknowledged, per peer */
-	SC_WALK_BUCKETS_PER_MS = 64,	/* table buckets walked for one peer */
+	SC_WALK_FLOWS_PER_MS = 256,	/* told to one peer by a walk */
+	SC_WALK_BUCKETS = 1 << 15,	/* looked at for all peers together, per call of the timers */
 
 	/* What a node sends of its own accord, at most. */
 	SC_ICMP_PER_S = 100,	/* packet too big */

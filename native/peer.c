@@ -324,6 +324,7 @@ static void become_filled(struct sc_node *node)
 void sc_peers_timers(struct sc_node *node)
 {
 	forgive_pause(node);
+	node->walk_left = SC_WALK_BUCKETS;
 	for (uint16_t i = 0; i < node->g->h.nodes; i++) {
 		struct sc_peer *peer = &node->peers[i];
 

@@ -222,9 +222,11 @@ static void resend(struct sc_node *node, struct sc_peer *peer)
 	}
 }
 
-static void walk_bucket(struct sc_node *node, struct sc_peer *peer, uint32_t bucket)
+/* Returns how many flows of the bucket the peer was told. */
+static uint64_t walk_bucket(struct sc_node *node, struct sc_peer *peer, uint32_t bucket)
 {
 	const struct sc_generation *g = node->g;
+	uint64_t told = 0;
 
 	for (int i = 0; i < SC_FLOW_WAYS; i++) {
 		const struct sc_flow_entry *e = &node->table.buckets[bucket].way[i];
@@ -239,7 +241,9 @@ static void walk_bucket(struct sc_node *node, struct sc_peer *peer, uint32_t buc
 			continue;
 		r = sc_make_record(node, e, e->state);
 		sc_publish_to(node, peer, &r);
+		told++;
 	}
+	return told;
 }
 
 /* Goes on with the walk at a bounded rate, leaving half the window to news. */
@@ -247,16 +251,17 @@ static void walk(struct sc_node *node, struct sc_peer *peer)
 {
 	struct sc_publication *pub = &peer->pub;
 	uint64_t ms = pub->walk_us ? (node->now_us - pub->walk_us) / SC_MS : 1;
-	uint64_t left = ms * SC_WALK_BUCKETS_PER_MS;
+	uint64_t flows = ms * SC_WALK_FLOWS_PER_MS, told = 0;
 
 	if (pub->walk_done || ms == 0)
 		return;
 	pub->walk_us = node->now_us;
-	for (; left > 0 && pub->walk_next <= node->table.mask; left--) {
+	while (told < flows && node->walk_left > 0 && pub->walk_next <= node->table.mask) {
 		if (pub->sent - pub->acked >= SC_PUBLISH_WINDOW / 2 ||
 		    SC_SCRATCH - node->scratch_used < SC_SCRATCH_RESERVE)
 			return;
-		walk_bucket(node, peer, pub->walk_next++);
+		node->walk_left--;
+		told += walk_bucket(node, peer, pub->walk_next++);
 	}
 	if (pub->walk_next <= node->table.mask || !flush(node, peer))
 		return;

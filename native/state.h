@@ -87,6 +87,7 @@ struct sc_node {
 	bool filled;
 	uint64_t forgot_us;		/* when a living flow had to be forgotten, 0: never */
 	uint64_t timers_us;		/* last call of the timers */
+	uint32_t walk_left;		/* buckets that this call may still walk */
 	struct sc_flow_table table;
 	uint32_t sweep_next;		/* bucket */
 	uint32_t sweep_pass;
