@@ -31,6 +31,7 @@ const EMPTY: NodeView = {
   flowsHalfOpen: 0,
   flowsEstablished: 0,
   flowsClosing: 0,
+  filled: true,
   certain: false,
   peers: [],
 }
