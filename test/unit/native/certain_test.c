@@ -157,6 +157,69 @@ TEST("a lost batch makes its receiver uncertain until it has come")
 	fleet_stop(&f);
 }
 
+TEST("a node is certain only when it and all its live peers have filled")
+{
+	struct fleet f;
+
+	fleet_start(&f, 3, 1, 2, 64);
+	fleet_run(&f, 5 * SC_S);
+	REQUIRE(certain(&f, 1, 1));
+	f.node[0]->peers[2].peer_filled = false;
+	CHECK(!certain(&f, 1, 1));
+	f.node[0]->peers[2].peer_filled = true;
+	f.node[0]->filled = false;
+	CHECK(!certain(&f, 1, 1));
+	fleet_stop(&f);
+}
+
+/* Every packet takes 100 ms; with f->lose set it is lost. */
+static unsigned int slow(struct fleet *f, int to, const uint8_t *data, uint32_t len,
+			 uint64_t delay_us[FLEET_COPIES])
+{
+	(void)f;
+	(void)to;
+	(void)data;
+	(void)len;
+	delay_us[0] = 100 * SC_MS;
+	return 1;
+}
+
+/* A flow is begun at PoP 1 right after its node's HELLO left; nothing that leaves after
+ * it arrives, so that PoP 2 holds all that it has been told of. Its client's packets
+ * come to PoP 2 from then on. */
+static void begin_unheard(bool slowly)
+{
+	struct fleet f;
+	uint64_t due;
+
+	fleet_shape(&f, 2, 1, 2);
+	f.fate = slowly ? slow : NULL;
+	fleet_begin(&f, 64);
+	fleet_run(&f, 6 * SC_S);
+	due = f.node[0]->peers[1].hello_due_us;
+	for (int i = 0; i < 1000 && f.node[0]->peers[1].hello_due_us == due; i++)
+		fleet_run(&f, 2 * SC_MS);
+	CHECK(fleet_client(&f, 1, 1, CLIENT, 1, SYN, 0) != 0);
+	f.lose = 1 << 30;
+	for (int i = 0; i < 45; i++) {
+		CHECK_EQ(fleet_client(&f, 2, 1, CLIENT, 1, ACK, 0), 0);
+		fleet_run(&f, 20 * SC_MS);
+	}
+	CHECK(f.counters[1][SC_DROP_first_refusal] > 30);
+	CHECK_EQ(certain_nos(&f), 0);
+	fleet_stop(&f);
+}
+
+TEST("what a peer said before a flow was asked for does not make the second no certain")
+{
+	begin_unheard(false);
+}
+
+TEST("what a peer said before, and was heard after, does not either")
+{
+	begin_unheard(true);
+}
+
 TEST("a node whose walk is under way leaves its peer uncertain until the walk's last batch")
 {
 	struct fleet f;
