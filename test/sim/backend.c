@@ -276,7 +276,7 @@ static void take(struct world *w, int backend, const struct segment *s, bool too
 		}
 		return;
 	}
-	if (k && k->tcp.state == TCP_TIME_WAIT && s->flags & SC_TCP_SYN && tcp_before(k->tcp.rcv, s->seq)) {
+	if (k && k->tcp.state == TCP_TIME_WAIT && s->flags & SC_TCP_SYN && !s->spoofed && tcp_before(k->tcp.rcv, s->seq)) {
 		close_socket(w, k);
 		k = NULL;
 	}

@@ -9,7 +9,7 @@ enum {
 	CARELESS_MSS = 1440,		/* of a client whose stack takes no advice */
 	ZOMBIES = 6,
 	ZOMBIE_PORT = 20000,
-	ZOMBIE_TRIES = 7,
+	ZOMBIE_TRIES = 20,
 	PROBES = 10,
 };
 
@@ -342,7 +342,7 @@ static void zombie(struct world *w, void *p, uint32_t i, uint32_t tries)
 	(void)p;
 	sim_to_vip(w, &s);
 	if (tries < ZOMBIE_TRIES)
-		sim_in(w, SC_S << tries, zombie, NULL, i, tries + 1);
+		sim_in(w, 1500 * SC_MS, zombie, NULL, i, tries + 1);
 }
 
 void sim_zombies(struct world *w)

@@ -12,6 +12,7 @@ const char *const sim_feature_names[SIM_FEATURES] = {
 	[SIM_RELOAD] = "reload",		/* a running node takes over a new generation */
 	[SIM_MEMORY] = "own-memory",		/* a restarted node recovers its own table */
 	[SIM_VERSIONS] = "two-versions",	/* nodes of two adjacent wire versions in one fleet */
+	[SIM_DRAIN_REUSE] = "drain-reuse",	/* a SYN of a flow whose backend drains makes no second claim */
 };
 
 void sim_until(struct world *w, uint64_t us)
@@ -306,6 +307,7 @@ static void change_backend(struct world *w, struct rng *r)
 		state = SC_BACKEND_READY;
 	b->state = state;
 	b->was_down |= state == SC_BACKEND_DOWN;
+	b->was_draining |= state == SC_BACKEND_DRAINING;
 	b->weight = (int)rng_range(r, 1, 4);
 	sim_say(w, "backend %d.%d is to be %s with weight %d", b->pop + 1, b->number, names[state], b->weight);
 	roll_fleet(w);
@@ -372,9 +374,13 @@ static void forge_syn(struct world *w, void *p, uint32_t conn, uint32_t seq)
 	};
 
 	(void)p;
+	if (c->fate != FATE_LIVING)
+		return;
 	/* A SYN of a flow whose backend is down begins anew by design: so may a forged one. */
-	if (c->fate == FATE_LIVING && !w->backend[c->backend].was_down)
-		sim_to_vip(w, &s);
+	if (w->backend[c->backend].was_down ||
+	    (w->backend[c->backend].was_draining && !w->o.feature[SIM_DRAIN_REUSE]))
+		return;
+	sim_to_vip(w, &s);
 }
 
 /* SYNs in the name of living connections. */

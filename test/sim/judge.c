@@ -48,10 +48,21 @@ static void keep_message(struct world *w, const char *text)
 			 (double)(w->now_us - SIM_START_US) / 1e6, text);
 }
 
+static void contest(struct world *w, struct connection *c, const char *why)
+{
+	if (c->contested)
+		return;
+	c->contested = true;
+	w->result->contested++;
+	sim_say(w, "connection %u is contested: %s", number_of(w, c), why);
+}
+
 void sim_broken(struct world *w, struct connection *c, const char *how)
 {
 	char text[180];
 
+	if (c->raced)
+		contest(w, c, "a SYN of it came to a PoP that could not know it");
 	if (c->fate == FATE_BROKEN || c->fate == FATE_OVER || c->fate == FATE_DEAD || !covered(w, c))
 		return;
 	snprintf(text, sizeof(text), "connection %u is broken: %s", number_of(w, c), how);
@@ -86,15 +97,6 @@ static uint64_t bad_between(const struct world *w, int backend, int other)
 	return w->bad_us[w->backend[backend].pop][w->backend[other].pop];
 }
 
-static void contest(struct world *w, struct connection *c, const char *why)
-{
-	if (c->contested)
-		return;
-	c->contested = true;
-	w->result->contested++;
-	sim_say(w, "connection %u is contested: %s", number_of(w, c), why);
-}
-
 /* Another PoP still holds what its port was used for before, and cannot hear of the new
  * claim, or the claiming PoP could not hear of the old one. */
 static void judge_reuse(struct world *w, struct connection *c, int backend)
@@ -104,7 +106,8 @@ static void judge_reuse(struct world *w, struct connection *c, int backend)
 	for (int i = 0; i < w->nnodes; i++) {
 		const struct sc_flow_entry *e = sim_entry(w, i, c->flow);
 
-		if (e && e->backend != w->backend[backend].id && w->now_us < w->bad_us[pop][w->node[i].pop])
+		if (e && e->backend != w->backend[backend].id &&
+		    (w->now_us < w->bad_us[pop][w->node[i].pop] || !w->o.feature[SIM_DRAIN_REUSE]))
 			contest(w, c, "its port's last connection lives on in a PoP that could not hear of the new one");
 	}
 }
@@ -132,12 +135,18 @@ static void judge_syn(struct world *w, struct connection *c, int backend)
 	sim_broken(w, c, how);
 }
 
-/* A forged SYN at a PoP that cannot know the flow begins a new one, and the younger
- * claim wins: an attack, and outside the promise while the PoP is cut off. */
-static void judge_forged(struct world *w, struct connection *c, int backend)
+/* A SYN, repeated or forged, comes to a PoP that cannot know the flow yet: it may begin
+ * a second claim there, whether or not that reaches a backend now. */
+void sim_judge_syn(struct world *w, int pop, const struct segment *s)
 {
-	if (c->fate == FATE_LIVING && c->backend != backend && w->now_us < bad_between(w, c->backend, backend))
-		contest(w, c, "a SYN was forged at a PoP that could not know it");
+	struct connection *c = s->conn < w->nconns ? &w->conn[s->conn] : NULL;
+	int own;
+
+	if (!c || !(s->flags & SC_TCP_SYN) || c->claimed < 0)
+		return;
+	own = w->backend[c->backend >= 0 ? c->backend : c->claimed].pop;
+	if (pop != own && (w->now_us < w->bad_us[own][pop] || w->now_us - c->claimed_us < SIM_CONTEST_US))
+		c->raced = true;
 }
 
 void sim_judge_delivery(struct world *w, int backend, const struct segment *s, bool too_big)
@@ -149,8 +158,6 @@ void sim_judge_delivery(struct world *w, int backend, const struct segment *s, b
 		c = sim_current(w, s->client, s->service, s->sport);
 	else
 		c = s->conn < w->nconns && !s->spoofed ? &w->conn[s->conn] : NULL;
-	if (s->spoofed && s->conn < w->nconns)
-		judge_forged(w, &w->conn[s->conn], backend);
 	if (!c)
 		return;
 	if ((c->fate == FATE_HANDSHAKE || c->fate == FATE_LIVING) && !too_big && (s->flags & SC_TCP_SYN))

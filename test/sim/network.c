@@ -125,6 +125,7 @@ static void land_vip(struct world *w, void *p, uint32_t a, uint32_t b)
 			.serial = f->s.serial, .conn = f->s.conn, .copies = f->s.len > 1300,
 		};
 		sim_trace_segment(w, "arrives", &f->s, NULL);
+		sim_judge_syn(w, f->pop, &f->s);
 		w->result->packets++;
 		sim_node_hand(w, node, bytes, sim_write_tcp(&f->s, bytes));
 	}

@@ -41,9 +41,9 @@ enum {
 
 struct world;
 
-/* What the data path does not have yet: off until it has. See features.c. */
+/* What the data path does not have yet: off until it has. See events.c. */
 enum sim_feature {
-	SIM_RELAY, SIM_SPILL, SIM_ROTATION, SIM_RELOAD, SIM_MEMORY, SIM_VERSIONS,
+	SIM_RELAY, SIM_SPILL, SIM_ROTATION, SIM_RELOAD, SIM_MEMORY, SIM_VERSIONS, SIM_DRAIN_REUSE,
 	SIM_FEATURES,
 };
 
@@ -162,6 +162,7 @@ struct connection {
 	uint8_t service, fate;
 	bool outside;			/* not covered by the promise: why is in the trace */
 	bool contested;
+	bool raced;			/* a SYN of it came to a PoP that could not know it */
 	uint8_t turn;
 	bool wrote;			/* this turn's bytes are written */
 	bool asked_last;		/* the last turn, after the last event */
@@ -216,7 +217,7 @@ struct backend {
 	int node;			/* local delivery: the node, -1: GUE */
 	int weight;
 	uint8_t state;			/* enum sc_backend_state: as configured now */
-	bool was_down;			/* ever, in somebody's picture */
+	bool was_down, was_draining;	/* ever, in somebody's picture */
 	bool pressed;			/* answers with SYN cookies */
 	int half_open;
 	uint64_t counters[SC_COUNTER_COUNT];
@@ -295,6 +296,7 @@ extern const char *const sim_feature_names[SIM_FEATURES];
 void sim_broken(struct world *w, struct connection *c, const char *how);
 void sim_violation(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void sim_judge_delivery(struct world *w, int backend, const struct segment *s, bool too_big);
+void sim_judge_syn(struct world *w, int pop, const struct segment *s);
 void sim_judge_death(struct world *w, int node);
 void sim_judge_handled(struct world *w, int node, uint32_t serial);
 void sim_judge_counters(struct world *w, int node);

@@ -1,0 +1,70 @@
+// A short run of the fleet simulator (test/sim, docs/simulator.md): some fresh seeds, every seed that ever failed, and
+// that a data path whose homes forget is caught. The long runs are "npm run sim" and CI.
+
+import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+
+const root = fileURLToPath(new URL('../../', import.meta.url))
+
+interface Sum {
+  readonly seeds: number
+  readonly connections: number
+  readonly events: number
+  readonly broken: number
+  readonly failed_seeds: readonly number[]
+}
+
+interface Run {
+  readonly status: number | null
+  readonly sum: Sum
+  readonly stderr: string
+}
+
+function simulate(args: readonly string[]): Run {
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    [`${root}scripts/sim.mjs`, '--json', ...args],
+    { encoding: 'utf8' },
+  )
+  return { status, sum: JSON.parse(stdout) as Sum, stderr }
+}
+
+t.test('nothing breaks a connection in 24 small fleets under 12 events each', async (t) => {
+  const { status, sum, stderr } = simulate('--seeds 1..24 --connections 300 --events 12'.split(' '))
+  t.same(sum.failed_seeds, [], stderr)
+  t.equal(sum.broken, 0)
+  t.equal(sum.seeds, 24)
+  t.equal(sum.events, 24 * 12)
+  t.equal(sum.connections, 24 * 300)
+  t.equal(status, 0)
+})
+
+t.test('no seed that ever failed fails again', async (t) => {
+  const lines = readFileSync(`${root}test/sim/failed-seeds.txt`, 'utf8')
+    .split('\n')
+    .filter((line) => line.startsWith('--seeds '))
+  t.ok(lines.length > 0)
+  for (const line of lines) {
+    const { status, stderr } = simulate(line.split(' '))
+    t.equal(status, 0, `sim ${line}\n${stderr}`)
+  }
+})
+
+t.test('homes that forget are caught, with the seed that replays it', async (t) => {
+  const { status, sum, stderr } = simulate(
+    '--seeds 1..2 --connections 300 --events 4 --sabotage'.split(' '),
+  )
+  t.ok(sum.broken > 0)
+  t.same(sum.failed_seeds, [1, 2])
+  t.match(stderr, /seed 1: .* connection \d+ is broken/)
+  t.match(stderr, /replay: native\/build\/sim --seeds 1 /)
+  t.equal(status, 1)
+})
+
+t.test('the same seed gives the same run', async (t) => {
+  const once = simulate('--seeds 3 --connections 200 --events 8'.split(' '))
+  const twice = simulate('--seeds 3 --connections 200 --events 8'.split(' '))
+  t.same({ ...once.sum, elapsed_s: 0 }, { ...twice.sum, elapsed_s: 0 })
+})
