@@ -7,6 +7,8 @@ import { errnoCode, HostError } from '../host/host-error.js'
 import { type AdminAddress, adminUrl } from './address.js'
 
 const REQUEST_TIMEOUT_MS = 5000
+/** How late a request may be cut off. */
+const TIMEOUT_CHECK_MS = 1000
 const MAX_HEADER_BYTES = 8192
 const MAX_CONNECTIONS = 64
 const TEXT = 'text/plain; charset=utf-8'
@@ -50,15 +52,20 @@ const paths = Object.keys(pages).join('\n')
 export async function startAdmin(
   address: AdminAddress,
   sources: AdminSources,
+  warn: (message: string) => void,
 ): Promise<AdminServer> {
   const server = createServer(
-    { maxHeaderSize: MAX_HEADER_BYTES, requestTimeout: REQUEST_TIMEOUT_MS },
+    {
+      maxHeaderSize: MAX_HEADER_BYTES,
+      requestTimeout: REQUEST_TIMEOUT_MS,
+      connectionsCheckingInterval: TIMEOUT_CHECK_MS,
+    },
     (request, response) => void respond(request, response, sources),
   )
   server.headersTimeout = REQUEST_TIMEOUT_MS
   server.keepAliveTimeout = REQUEST_TIMEOUT_MS
   server.maxConnections = MAX_CONNECTIONS
-  await listen(server, address)
+  await listen(server, address, warn)
   const bound = server.address()
   const port = typeof bound === 'object' && bound !== null ? bound.port : address.port
   return {
@@ -71,11 +78,18 @@ export async function startAdmin(
   }
 }
 
-function listen(server: Server, address: AdminAddress): Promise<void> {
+function listen(
+  server: Server,
+  address: AdminAddress,
+  warn: (message: string) => void,
+): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once('error', (error) => reject(new HostError(refusal(address, errnoCode(error)))))
+    const refused = (error: Error) => reject(new HostError(refusal(address, errnoCode(error))))
+    server.once('error', refused)
     server.listen(address.port, address.host, () => {
-      server.removeAllListeners('error')
+      server.off('error', refused)
+      // Without a file descriptor to accept with, say; the node goes on.
+      server.on('error', ({ message }) => warn(`the admin server: ${message}`))
       resolve()
     })
   })

@@ -24,9 +24,10 @@ export function createProgram(verbs: readonly Register[]): Command {
 
 export async function runProgram(program: Command, argv: readonly string[]): Promise<void> {
   process.on('uncaughtException', end)
-  // The reader of a pipe has seen enough ("steadycast status | head"): no fault of anyone.
+  // The reader of a pipe has seen enough ("steadycast check | head"): ended as SIGPIPE would, 128 and 13, so that
+  // what it missed does not pass for a success.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(0)
+    if (error.code === 'EPIPE') process.exit(141)
     end(error)
   })
   try {

@@ -1,5 +1,5 @@
 // The typed binding of the data path, native/build/steadycast.node: loads it, checks what goes in, gives errors their
-// code. Called by `run`, `backend`, `explain`, the lab and tests. Guarantees: an addon that is missing or of another
+// code. Called by `run`, `backend`, the lab and tests. Guarantees: an addon that is missing or of another
 // build is one error that says what to run; a wrong argument is a TypeError or RangeError that names it.
 
 import { createRequire } from 'node:module'

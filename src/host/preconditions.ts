@@ -4,6 +4,7 @@
 import { readFileSync } from 'node:fs'
 import { HostError, listed } from './host-error.js'
 import { ipIsPresent, ipJson } from './ip.js'
+import { PEER_SUFFIX } from './numbers.js'
 import { devicesWithSysctls, readSysctl } from './sysctl.js'
 
 /** Bits of CapEff, linux/capability.h. */
@@ -121,7 +122,8 @@ function forwardsIpv4(device: string): boolean {
   return devicesWithSysctls('ipv4').some(
     (name) =>
       name !== 'lo' &&
-      !name.startsWith(device) &&
+      name !== device &&
+      name !== `${device}${PEER_SUFFIX}` &&
       readSysctl(`net/ipv4/conf/${name}/forwarding`) === '1',
   )
 }

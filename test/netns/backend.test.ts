@@ -80,6 +80,28 @@ t.test("the replies' routes follow table main, and go on when the monitor dies",
   await until('the monitor to end with it', async () => (await net.sh('ip netns pids web')) === '')
 })
 
+t.test(
+  'a machine that is a backend of several pools carries the VIPs of all of them',
+  async (t) => {
+    if (!needsNamespaces(t)) return
+    const net = await Net.make(t)
+    const api = '{ name: ams-api-1, address: 10.1.1.2, pool: api }'
+    const other = '{ name: ams-other-1, address: 10.1.1.3, pool: other }'
+    const more = `  - { name: api, vip: 198.51.100.20, ports: [80], protocol: tcp, pool: api }
+  - { name: other, vip: 198.51.100.30, ports: [80], protocol: tcp, pool: other }
+`
+    const fleet = FLEET.replace('address: 10.1.1.2 }]', `address: 10.1.1.2 }, ${api}, ${other}]`)
+    net.write('fleet.yaml', `${fleet}${more}`)
+    for (const name of ['ams-api-1', 'ams-web-1']) {
+      const side = await net.up('web', ...backend(name))
+      const has = await net.sh('ip -n web -br address show dev steady0')
+      for (const vip of [VIP4, VIP6, '198.51.100.20']) t.ok(has.includes(vip), `${name}: ${vip}`)
+      t.notOk(has.includes('198.51.100.30'), `${name}: not the VIP of another machine`)
+      t.equal((await side.stop()).code, 0)
+    }
+  },
+)
+
 t.test('what comes from no node of the PoP is dropped and counted', async (t) => {
   if (!needsNamespaces(t)) return
   const net = await Net.make(t)
@@ -133,7 +155,7 @@ t.test('a refusal is one sentence and leaves the machine as it was', async (t) =
     ],
     ['web', 'ams-spare', /^steadycast: no service in fleet\.yaml uses the pool "spare".*\n$/],
   ] as const
-  const spare = '{ name: ams-spare, address: 10.1.1.2, pool: spare }'
+  const spare = '{ name: ams-spare, address: 10.1.1.9, pool: spare }'
   net.write('fleet.yaml', FLEET.replace('address: 10.1.1.2 }]', `address: 10.1.1.2 }, ${spare}]`))
   for (const [ns, name, says] of refusals) {
     const before = await net.state(ns)

@@ -4,7 +4,7 @@
 import type { Command } from 'commander'
 import { parseAdminAddress } from '../../admin/address.js'
 import { metricsRegistry } from '../../admin/metrics.js'
-import { type AdminServer, startAdmin } from '../../admin/server.js'
+import { type AdminServer, type AdminSources, startAdmin } from '../../admin/server.js'
 import { loadAddon, type WorkerHandle } from '../../dataplane/addon.js'
 import { type Generation, packGeneration } from '../../dataplane/generation.js'
 import { addressBytes } from '../../fleet/address.js'
@@ -109,7 +109,12 @@ class BackendSide {
     }
     this.#self = found
     this.#pop = pop
-    const services = this.#fleet.services.filter(({ pool }) => pool === found.pool)
+    // One machine may be a backend of several pools; the one process serves them all.
+    const here = pop.backends.filter(
+      ({ deliver, address }) => deliver === 'gue' && address === found.address,
+    )
+    const pools = new Set(here.map(({ pool }) => pool))
+    const services = this.#fleet.services.filter(({ pool }) => pools.has(pool))
     this.#vips = [
       ...new Map(services.map(({ vip, family }) => [vip, { address: vip, family }])).values(),
     ]
@@ -130,13 +135,16 @@ class BackendSide {
   }
 
   async openAdmin(): Promise<void> {
-    this.#admin = await startAdmin(parseAdminAddress(this.options.admin), {
+    const sources: AdminSources = {
       health: () => workerHealth(this.#worker),
       metrics: async () => ({
         contentType: this.#metrics?.contentType ?? 'text/plain; charset=utf-8',
         text: (await this.#metrics?.metrics()) ?? '',
       }),
-    })
+    }
+    this.#admin = await startAdmin(parseAdminAddress(this.options.admin), sources, (message) =>
+      this.context.log.warn(message),
+    )
     this.context.changes.add('admin server', () => this.#admin.close())
   }
 

@@ -1,12 +1,12 @@
 // The verb `run`: a node. Reads the fleet, checks the machine, takes its device, rules and routes, starts the worker and
 // stays until told to stop. Called by main.ts. Guarantees: nothing of the machine is changed before everything that can be
-// checked has been, and what was changed is taken back, except what keeps local delivery silent (docs/local-delivery.md).
+// checked has been, and what was changed is taken back, except what keeps a stopped node silent (docs/local-delivery.md).
 
 import { randomBytes } from 'node:crypto'
 import type { Command } from 'commander'
 import { parseAdminAddress } from '../../admin/address.js'
 import { metricsRegistry } from '../../admin/metrics.js'
-import { type AdminServer, startAdmin } from '../../admin/server.js'
+import { type AdminServer, type AdminSources, startAdmin } from '../../admin/server.js'
 import { loadAddon, type WorkerHandle } from '../../dataplane/addon.js'
 import { type Generation, type Key, packGeneration } from '../../dataplane/generation.js'
 import { addressBytes } from '../../fleet/address.js'
@@ -162,13 +162,16 @@ class Node {
   }
 
   async openAdmin(): Promise<void> {
-    this.#admin = await startAdmin(parseAdminAddress(this.options.admin), {
+    const sources: AdminSources = {
       health: () => workerHealth(this.#worker),
       metrics: async () => ({
         contentType: this.#metrics?.contentType ?? 'text/plain; charset=utf-8',
         text: (await this.#metrics?.metrics()) ?? '',
       }),
-    })
+    }
+    this.#admin = await startAdmin(parseAdminAddress(this.options.admin), sources, (message) =>
+      this.context.log.warn(message),
+    )
     this.context.changes.add('admin server', () => this.#admin.close())
   }
 

@@ -11,6 +11,7 @@ async function start(t: Test, metrics?: () => Promise<never>): Promise<AdminServ
   const server = await startAdmin(
     { host: '127.0.0.1', port: 0 },
     { health: () => health, metrics: metrics ?? page },
+    (message) => t.fail(message),
   )
   t.teardown(() => server.close())
   return server
@@ -109,6 +110,7 @@ t.test('a taken port is a sentence that names it and the option', async (t) => {
     startAdmin(
       { host: '127.0.0.1', port },
       { health: () => health, metrics: () => Promise.reject(new Error('unused')) },
+      (message) => t.fail(message),
     ),
     {
       message: new RegExp(`^the admin address 127\\.0\\.0\\.1:${port} is taken by .*--admin$`),
