@@ -43,12 +43,12 @@ static enum sc_reason way_of(struct sc_way *w)
 		return plain(w);
 	if (w->verb == SC_VERB_RELAY)
 		return SC_DROP_relay_unsupported;
+	if (w->verb == SC_VERB_ASK && w->node->g->node_pop[w->origin] != w->node->g->own_pop)
+		return SC_DROP_unknown_origin;
 	if (!has_state(w) && w->verb != SC_VERB_FORWARD)
 		return stateless(w);
 	switch (w->verb) {
 	case SC_VERB_ASK:
-		if (w->node->g->node_pop[w->origin] != w->node->g->own_pop)
-			return SC_DROP_unknown_origin;
 		sc_count(w->node, SC_C_ask_received);
 		return home(w);
 	case SC_VERB_FORWARD:

@@ -118,8 +118,8 @@ function peerGauge(name: string, help: string, value: (peer: PeerView) => number
 }
 
 const TRAFFIC = [
-  { index: 0, name: 'packets', what: 'Packets', verb: 'sent' },
-  { index: 1, name: 'bytes', what: 'Bytes of packets', verb: 'sent' },
+  { index: 0, name: 'packets', what: 'Packets', verb: 'delivered' },
+  { index: 1, name: 'bytes', what: 'Bytes of packets', verb: 'delivered' },
   { index: 2, name: 'new_flows', what: 'New flows', verb: 'recorded' },
 ] as const
 
@@ -133,7 +133,7 @@ function serviceMetrics(): readonly Metric[] {
     name: `steadycast_service_${name}_total`,
     kind: 'counter',
     labels: ['service'],
-    help: `${what} of the service that this node ${verb}, all its ports together.`,
+    help: `${what} of the service that this node ${verb}, all its ports together; what it forwards is counted by the node that delivers.`,
     sides: 'node',
     events: [],
     read: (input) => {
@@ -151,7 +151,7 @@ function backendMetrics(): readonly Metric[] {
     name: `steadycast_backend_${name}_total`,
     kind: 'counter',
     labels: ['backend', 'pop'],
-    help: `${what} that this node ${verb} for the backend, in whichever PoP that is.`,
+    help: `${what} that this node ${verb} for the backend; those of other PoPs' backends are counted by the nodes there.`,
     sides: 'node',
     events: [],
     read: (input) =>
