@@ -40,6 +40,31 @@ export async function ipJson<T>(...args: readonly string[]): Promise<readonly T[
   return trimmed === '' ? [] : (JSON.parse(uniqueKeys(trimmed)) as readonly T[])
 }
 
+/** RTN_*, linux/rtnetlink.h: what `ip -N` says of a route that is not unicast. */
+const ROUTE_TYPES: Readonly<Record<string, string>> = {
+  1: 'unicast',
+  2: 'local',
+  3: 'broadcast',
+  4: 'anycast',
+  5: 'multicast',
+  6: 'blackhole',
+  7: 'unreachable',
+  8: 'prohibit',
+  9: 'throw',
+  10: 'nat',
+}
+
+/** A table's routes; tables and protocols as numbers, whatever /etc/iproute2 calls them, types by name. */
+export async function ipRoutes<T extends { readonly type?: string }>(
+  family: Family,
+  table: number,
+): Promise<readonly T[]> {
+  const rows = await ipJson<T>('-N', `-${family}`, 'route', 'show', 'table', String(table))
+  return rows.map((row) =>
+    row.type === undefined ? row : { ...row, type: ROUTE_TYPES[row.type] ?? row.type },
+  )
+}
+
 /** Runs many commands of one family in one process; stops at the first that fails. */
 export async function ipBatch(family: Family, commands: readonly string[]): Promise<void> {
   if (commands.length === 0) return
@@ -77,7 +102,7 @@ function run(args: readonly string[], input: string | undefined): Promise<string
   })
 }
 
-/** `ip -o monitor` for as long as this process lives, and no longer, whatever kills it. */
+/** `ip -N -o monitor` for as long as this process lives, and no longer, whatever kills it. */
 export interface Monitor {
   readonly exited: Promise<void>
   stop(): void
@@ -85,7 +110,7 @@ export interface Monitor {
 
 // The shell outlives nothing: when its stdin closes (our end, by exit or kill -9), it kills the monitor. A Ctrl-C of the
 // terminal reaches the whole group and must not end either before we have cleaned up.
-const MONITOR = `trap '' INT; ip -o monitor "$@" & pid=$!; exec >&- 2>&-; read -r _; kill -9 "$pid"`
+const MONITOR = `trap '' INT; ip -N -o monitor "$@" & pid=$!; exec >&- 2>&-; read -r _; kill -9 "$pid"`
 
 export function ipMonitor(objects: readonly string[], onLine: (line: string) => void): Monitor {
   const child = spawn('sh', ['-c', MONITOR, 'sh', ...objects], {

@@ -18,6 +18,10 @@ export const VIP_TABLE = 6080
 /** On a node with local delivery: the replies' routes. */
 export const REPLY_TABLE = 6081
 
+/** The kernel's own tables, by number: a name is what /etc/iproute2/rt_tables says. */
+export const LOCAL_TABLE = 255
+export const MAIN_TABLE = 254
+
 /** What the data path wrote to its device goes to this machine's own stack. */
 export const PREF_FROM_DEVICE = 900
 /** Everything else for a VIP goes to the data path. */
@@ -31,6 +35,8 @@ export const PREF_REPLY_BACKEND = 1000
 
 /** The protocol number of our rules and routes, by which they are told from anyone else's. */
 export const PROTOCOL = 60
+/** RTPROT_KERNEL. */
+export const PROTOCOL_KERNEL = 2
 
 export const METRIC_DEVICE = 1
 export const METRIC_BLACKHOLE = 4096

@@ -3,8 +3,8 @@
 // delivery, by `run`. Guarantees: the copy follows main; a route that cannot be copied is left to main ("throw").
 
 import type { Changes } from './changes.js'
-import { type Family, IpError, ip, ipBatch, ipJson, ipMonitor, type Monitor } from './ip.js'
-import { PROTOCOL } from './numbers.js'
+import { type Family, IpError, ip, ipBatch, ipMonitor, ipRoutes, type Monitor } from './ip.js'
+import { MAIN_TABLE, PROTOCOL } from './numbers.js'
 import { ensureRule, type Rule } from './vip-routing.js'
 
 /** A machine that holds the Internet's routes in main keeps its replies there, with main's MSS. */
@@ -203,7 +203,7 @@ export class ReplyRoutes {
 
   async #sync(family: Family): Promise<void> {
     const { table, mss } = this.#options
-    const want = await this.#read(family, 'main', mss)
+    const want = await this.#read(family, MAIN_TABLE, mss)
     const have = await this.#read(family, table, undefined)
     if (want.length > MAX_COPIED_ROUTES) {
       this.#warnOnce(
@@ -215,20 +215,10 @@ export class ReplyRoutes {
     await this.#apply(family, tableSteps(have, want))
   }
 
-  async #read(
-    family: Family,
-    table: number | 'main',
-    mss: number | undefined,
-  ): Promise<readonly string[]> {
-    const rows = await ipJson<RouteRow & { readonly protocol?: string }>(
-      `-${family}`,
-      'route',
-      'show',
-      'table',
-      String(table),
-    )
+  async #read(family: Family, table: number, mss: number | undefined): Promise<readonly string[]> {
+    const rows = await ipRoutes<RouteRow & { readonly protocol?: string }>(family, table)
     return rows
-      .filter(({ protocol }) => table === 'main' || protocol === String(PROTOCOL))
+      .filter(({ protocol }) => table === MAIN_TABLE || protocol === String(PROTOCOL))
       .map((row) => routeText(row, family, this.#options.device, mss))
       .filter((route) => route !== undefined)
   }

@@ -3,6 +3,7 @@
 
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { errnoCode, HostError } from './host-error.js'
+import type { Family } from './ip.js'
 
 const ROOT = '/proc/sys'
 
@@ -24,6 +25,11 @@ export function writeSysctl(path: string, value: string): boolean {
   } catch (error) {
     return errnoCode(error) === 'ENOENT'
   }
+}
+
+/** IPv4, and IPv6 unless this kernel has it switched off. */
+export function familiesOfKernel(): readonly Family[] {
+  return readSysctl('net/ipv6/conf/all/forwarding') === undefined ? [4] : [4, 6]
 }
 
 /** Devices that have settings of their own, without "all" and "default". */

@@ -9,17 +9,21 @@
 // what a predecessor left is used, not torn down first.
 
 import type { Changes, Undo } from './changes.js'
-import { type Family, IpError, ip, ipJson } from './ip.js'
+import { type Family, IpError, ip, ipJson, ipRoutes } from './ip.js'
 import {
+  LOCAL_TABLE,
+  MAIN_TABLE,
   METRIC_BLACKHOLE,
   METRIC_DEVICE,
   PREF_FROM_DEVICE,
   PREF_LOCAL,
   PREF_TO_VIP,
   PROTOCOL,
+  PROTOCOL_KERNEL,
   REPLY_TABLE,
   VIP_TABLE,
 } from './numbers.js'
+import { familiesOfKernel } from './sysctl.js'
 
 export interface Vip {
   readonly address: string
@@ -66,8 +70,8 @@ export function rulesOfNode(vips: readonly Vip[], device: string): readonly Rule
       table: String(VIP_TABLE),
     })),
     ...families.flatMap((family) => [
-      { family, pref: PREF_FROM_DEVICE, iif: device, table: 'local' },
-      { family, pref: PREF_LOCAL, table: 'local' },
+      { family, pref: PREF_FROM_DEVICE, iif: device, table: String(LOCAL_TABLE) },
+      { family, pref: PREF_LOCAL, table: String(LOCAL_TABLE) },
     ]),
   ]
 }
@@ -97,8 +101,9 @@ export function sameRule(rule: Rule, row: RuleRow): boolean {
   )
 }
 
+/** Tables and protocols as numbers, whatever /etc/iproute2 calls them. */
 export async function readRules(family: Family): Promise<readonly RuleRow[]> {
-  return ipJson<RuleRow>(`-${family}`, 'rule', 'show')
+  return ipJson<RuleRow>('-N', `-${family}`, 'rule', 'show')
 }
 
 /** Adds a rule unless a predecessor left it. */
@@ -133,7 +138,7 @@ async function ensureBlackhole(vip: Vip, changes: Changes): Promise<void> {
   const family = `-${vip.family}`
   const route = ['blackhole', vip.address, 'metric', String(METRIC_BLACKHOLE)]
   const where = ['table', String(VIP_TABLE), 'protocol', String(PROTOCOL)]
-  const rows = await ipJson<RouteRow>(family, 'route', 'show', 'table', String(VIP_TABLE))
+  const rows = await ipRoutes<RouteRow>(vip.family, VIP_TABLE)
   const found = rows.some(({ type, dst }) => type === 'blackhole' && dst === vip.address)
   if (!found) await ip(family, 'route', 'add', ...route, ...where)
   const undo = async () => {
@@ -146,15 +151,22 @@ async function ensureBlackhole(vip: Vip, changes: Changes): Promise<void> {
 }
 
 async function dropFirstLocalRule(family: Family, changes: Changes): Promise<void> {
-  const isFirst = (row: RuleRow) => row.priority === 0 && row.table === 'local'
-  const found = (await readRules(family)).some(isFirst)
-  if (found) await ip(`-${family}`, 'rule', 'del', 'pref', '0', 'lookup', 'local')
+  const found = await hasFirstLocalRule(family)
+  if (found) await ip(`-${family}`, 'rule', 'del', 'pref', '0', 'lookup', String(LOCAL_TABLE))
   const undo = () => restoreFirstLocalRule(family)
   changes.add('rule of table local', undo, { origin: found ? 'made' : 'adopted', stays: true })
 }
 
 async function restoreFirstLocalRule(family: Family): Promise<void> {
-  await ip(`-${family}`, 'rule', 'add', 'pref', '0', 'lookup', 'local', 'protocol', 'kernel')
+  if (await hasFirstLocalRule(family)) return
+  const where = ['pref', '0', 'lookup', String(LOCAL_TABLE), 'protocol', String(PROTOCOL_KERNEL)]
+  await ip(`-${family}`, 'rule', 'add', ...where)
+}
+
+async function hasFirstLocalRule(family: Family): Promise<boolean> {
+  return (await readRules(family)).some((row) => {
+    return row.priority === 0 && row.table === String(LOCAL_TABLE)
+  })
 }
 
 interface AddressRow {
@@ -215,14 +227,16 @@ export async function sweepLeftovers(
   vips: readonly Vip[],
 ): Promise<readonly string[]> {
   const removed: string[] = []
-  for (const family of [4, 6] as const) {
+  for (const family of familiesOfKernel()) {
     const ours = vips.filter((vip) => vip.family === family)
     const rows = (await readRules(family)).filter((row) => row.protocol === String(PROTOCOL))
     const stale = rows.filter((row) => !wanted.some((rule) => sameRule(rule, row)))
     const notLocal = ours.flatMap(({ local, address }) => (local ? [] : [address]))
     const gone = stale.flatMap(({ dst }) => (dst === undefined ? [] : [dst]))
     removed.push(...(await sweepLoopback(family, new Set([...notLocal, ...gone]))))
-    if (stale.some(({ priority, table }) => priority === PREF_LOCAL && table === 'local')) {
+    if (
+      stale.some(({ priority, table }) => priority === PREF_LOCAL && table === String(LOCAL_TABLE))
+    ) {
       await restoreFirstLocalRule(family)
     }
     for (const row of stale) {
@@ -255,7 +269,7 @@ function ruleOf(row: RuleRow, family: Family): Rule {
   return {
     family,
     pref: row.priority,
-    table: row.table ?? 'main',
+    table: row.table ?? String(MAIN_TABLE),
     ...(row.src === 'all' ? {} : { from: row.src }),
     ...(row.dst === undefined ? {} : { to: row.dst }),
     ...(row.iif === undefined ? {} : { iif: row.iif }),
@@ -269,7 +283,7 @@ async function sweepRoutes(
   keepReplies: boolean,
 ): Promise<readonly string[]> {
   const table = ['table', String(VIP_TABLE)]
-  const rows = await ipJson<RouteRow>(`-${family}`, 'route', 'show', ...table)
+  const rows = await ipRoutes<RouteRow>(family, VIP_TABLE)
   const stale = rows.filter(({ type, dst }) => type === 'blackhole' && !wanted.has(dst))
   for (const { dst } of stale) {
     await ip(`-${family}`, 'route', 'del', 'blackhole', dst, ...table)

@@ -64,7 +64,7 @@ t.test("the replies' routes follow table main, and go on when the monitor dies",
   await net.sh('ip -n web route del 192.0.2.0/24')
   await until('the route to go', async () => !(await copied()).includes('192.0.2.0/24'))
 
-  const monitor = `ip netns pids web | xargs ps -o pid=,args= | grep 'ip -o [m]onitor'`
+  const monitor = `ip netns pids web | xargs ps -o pid=,args= | grep 'ip -N -o [m]onitor'`
   await net.sh(`${monitor} | awk '$2 == "ip" { print $1 }' | xargs kill`)
   await side.says(/"ip monitor\\" ended/)
   await net.sh('ip -n web route add 192.0.2.64/26 via 10.1.1.1')

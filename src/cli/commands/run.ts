@@ -38,7 +38,7 @@ import {
   requireRoutingSysctls,
 } from '../../host/preconditions.js'
 import { ReplyRoutes, replyRules } from '../../host/reply-routes.js'
-import { allowAsymmetricReplies } from '../../host/sysctl.js'
+import { allowAsymmetricReplies, familiesOfKernel } from '../../host/sysctl.js'
 import {
   addressCommands,
   guardVips,
@@ -294,7 +294,7 @@ class Node {
 
   /** Rules that came after table local so far come before it when it has moved. */
   async #warnOfEarlyRules(): Promise<void> {
-    for (const family of [4, 6] as const) {
+    for (const family of familiesOfKernel()) {
       const early = (await readRules(family)).filter(({ priority, protocol }) => {
         return priority > 0 && priority < PREF_LOCAL && protocol !== String(PROTOCOL)
       })

@@ -46,11 +46,11 @@ export class Machine {
     await batch(script, ['-n', this.namespace])
   }
 
-  /** `net.ipv4.conf.all.forwarding=1`, one a line, as in /etc/sysctl.d; # starts a comment. */
+  /** `net.ipv4.conf.all.forwarding=1`, one a line, as in /etc/sysctl.d; # starts a comment, - stands before what may be missing. */
   async sysctls(text: string): Promise<void> {
     const script = text
       .split('\n')
-      .map((line) => line.replace(/#.*/, '').trim())
+      .map((line) => line.replace(/#.*/, '').trim().replace(/^-/, ''))
       .filter((line) => line !== '')
       .map((line) => {
         const [key = '', value = ''] = line.split(/\s*=\s*/)

@@ -31,8 +31,8 @@ t.test('local delivery moves table local behind the VIPs in its family only', as
     [
       [4, 'pref 1000 from all to 198.51.100.10 lookup 6080 protocol 60'],
       [6, 'pref 1000 from all to 2001:db8::1 lookup 6080 protocol 60'],
-      [4, 'pref 900 from all iif steady0 lookup local protocol 60'],
-      [4, 'pref 1100 from all lookup local protocol 60'],
+      [4, 'pref 900 from all iif steady0 lookup 255 protocol 60'],
+      [4, 'pref 1100 from all lookup 255 protocol 60'],
     ],
   )
 })
@@ -46,8 +46,8 @@ t.test('a rule is recognised by all that it says, and never one of another progr
     { priority: 1001 },
     { src: '10.0.0.0' },
     { dst: '198.51.100.11' },
-    { table: 'main' },
-    { protocol: 'static' },
+    { table: '254' },
+    { protocol: '4' },
     { iif: 'steady0' },
   ]) {
     t.equal(sameRule(rule, { ...row, ...other }), false, JSON.stringify(other))
