@@ -218,6 +218,7 @@ void sim_node_stop(struct world *w, int node)
 	sim_judge_counters(w, node);
 	sim_judge_tables(w, node, true);
 	sim_judge_death(w, node);
+	sim_tally(w, node);
 	sc_node_free(n->node);
 	free(n->counters);
 	n->node = NULL;
@@ -284,6 +285,7 @@ bool sim_kill(struct world *w, int node, uint64_t down_us, bool clean, bool eage
 	if (!n->node || !sim_may_die(w, node))
 		return false;
 	n->eager = eager;
+	n->troubled = w->now_us < w->disturbed_us;
 	if (clean)
 		n->announced = false;
 	else

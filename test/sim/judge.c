@@ -5,10 +5,11 @@
  * marked outside, with the reason in the trace, and counted. */
 #include <stdarg.h>
 
+#include "flow_id.h"
 #include "sim.h"
 
 /* Entries give up in steps of 2 s. */
-enum { SLACK_S = 4 };
+enum { SLACK_S = 4, ENOUGH_ASKED = 500 };
 
 static uint32_t number_of(const struct world *w, const struct connection *c)
 {
@@ -194,7 +195,7 @@ static bool held_elsewhere(const struct world *w, int node, const struct connect
  * the others could not hold it yet, or could not any more; else the others forgot. */
 void sim_judge_death(struct world *w, int node)
 {
-	bool early = w->now_us < w->disturbed_us || w->nnodes == 1 ||
+	bool early = w->node[node].troubled || w->nnodes == 1 ||
 		     w->now_us - w->last_death_us < SIM_REPAIR_US;
 
 	for (uint32_t i = 0; i < w->nconns; i++) {
@@ -273,6 +274,67 @@ void sim_judge_tables(struct world *w, int node, bool whole)
 				      n->number, t->count[s], s, count[s]);
 }
 
+/* docs/wire-format.md, section 1, once more: the node with the highest score. */
+static uint16_t first_in_row(const struct world *w, int pop, uint32_t row)
+{
+	uint64_t high = 0;
+	int best = -1;
+
+	for (int i = w->first_node[pop]; i < w->first_node[pop] + w->nodes_of[pop]; i++) {
+		uint8_t key[8] = { 0 };
+		uint64_t score;
+
+		sc_put16(key, w->node[i].id);
+		sc_put32(key + 4, row);
+		score = sc_xxh64(key, sizeof(key), SIM_HASH_SEED);
+		if (best < 0 || score > high || (score == high && w->node[i].id < w->node[best].id)) {
+			high = score;
+			best = i;
+		}
+	}
+	return (uint16_t)best;
+}
+
+/* When all are there and have filled, everybody means the same home. */
+static void judge_homes(struct world *w)
+{
+	for (int i = 0; i < w->nnodes; i++)
+		if (!sim_serving(w, i))
+			return;
+	for (uint32_t k = 0; k < w->nconns; k += 7) {
+		uint64_t flow = w->conn[k].flow;
+
+		for (int i = 0; i < w->nnodes; i++)
+			for (int p = 0; p < w->npops; p++)
+				if (sc_home(w->node[i].node, flow, (uint16_t)p) !=
+				    first_in_row(w, p, (uint32_t)(flow >> 32) & 0xfff)) {
+					sim_violation(w, "node %d.%d takes another node for the home of flow %016llx in PoP %d",
+						      w->node[i].pop + 1, w->node[i].number,
+						      (unsigned long long)flow, p + 1);
+					return;
+				}
+	}
+}
+
+/* What a node asks for it is told: OWNER messages, but for those that are lost. */
+void sim_tally(struct world *w, int node)
+{
+	const uint64_t *c = w->node[node].counters;
+
+	w->asked += c[SC_C_ask_received] - c[SC_DROP_uncertain] - c[SC_DROP_first_refusal];
+	w->told += c[SC_C_owner_sent];
+	w->heard += c[SC_C_owner_received];
+}
+
+static void judge_owners(struct world *w)
+{
+	for (int i = 0; i < w->nnodes; i++)
+		sim_tally(w, i);
+	if (w->asked > ENOUGH_ASKED && (w->told < w->asked / 4 || w->heard < w->told / 2))
+		sim_violation(w, "nodes asked for %lld flows that were known, and were told of %lld, heard of %lld",
+			      (long long)w->asked, (long long)w->told, (long long)w->heard);
+}
+
 /* SIM_BOUND_US after everyone was asked to go on. */
 void sim_judge_end(struct world *w)
 {
@@ -290,6 +352,10 @@ void sim_judge_end(struct world *w)
 		snprintf(how, sizeof(how), "%s: turn %u of %u, %u bytes unacknowledged",
 			 c->fate == FATE_LIVING ? "it stands still after the last event" : "it never began",
 			 c->turn, c->script.turns, c->tcp.max - c->tcp.una);
+		if ((c->contested || c->raced) && !c->outside) {
+			sim_violation(w, "connection %u is contested and neither goes on nor is told: %s", i, how);
+			w->result->failed[i] = 1;
+		}
 		sim_broken(w, c, how);
 	}
 	/* Whoever had to forget a living flow is certain of nothing for as long as copies live. */
@@ -299,6 +365,8 @@ void sim_judge_end(struct world *w)
 	if (w->zombies_reset != w->zombies)
 		sim_violation(w, "clients of unknown connections %x were to be told, only %x were", w->zombies,
 			      w->zombies_reset);
+	judge_owners(w);
+	judge_homes(w);
 	for (int i = 0; i < w->nnodes; i++) {
 		sim_judge_counters(w, i);
 		sim_judge_tables(w, i, true);

@@ -239,6 +239,7 @@ struct sim_node {
 	uint64_t handed;
 	uint32_t boots;
 	bool announced, frozen, soon, eager;
+	bool troubled;			/* when it was killed, others were cut off or refilled */
 	uint64_t died_us, began_us;
 };
 void sim_fleet_init(struct world *w);
@@ -301,6 +302,7 @@ void sim_judge_death(struct world *w, int node);
 void sim_judge_handled(struct world *w, int node, uint32_t serial);
 void sim_judge_counters(struct world *w, int node);
 void sim_judge_tables(struct world *w, int node, bool whole);
+void sim_tally(struct world *w, int node);
 void sim_judge_end(struct world *w);
 void sim_disturbed(struct world *w, uint64_t until_us);
 void sim_disturbed_between(struct world *w, int p, int q, uint64_t until_us);
@@ -357,6 +359,7 @@ struct world {
 	struct handled handled[HANDLED];
 	struct sc_out *out;
 	uint32_t zombies, zombies_reset;
+	int64_t asked, told, heard;
 
 	/* trace */
 	uint32_t watched[8];			/* connections */

@@ -41,6 +41,14 @@ t.test('nothing breaks a connection in 24 small fleets under 12 events each', as
   t.equal(status, 0)
 })
 
+t.test('nor in fleets of one PoP, where the second copy is all there is', async (t) => {
+  const { status, sum, stderr } = simulate(
+    '--seeds 1..8 --pops 1 --nodes 3 --connections 300 --events 8'.split(' '),
+  )
+  t.same(sum.failed_seeds, [], stderr)
+  t.equal(status, 0)
+})
+
 t.test('no seed that ever failed fails again', async (t) => {
   const lines = readFileSync(`${root}test/sim/failed-seeds.txt`, 'utf8')
     .split('\n')
