@@ -8,7 +8,7 @@ import type { Changes } from './changes.js'
 import { errnoCode, HostError } from './host-error.js'
 import { ip, ipJson } from './ip.js'
 import { DEVICE_MTU, MAX_DEVICE_NAME, PEER_SUFFIX } from './numbers.js'
-import { writeSysctl } from './sysctl.js'
+import { readSysctl, requireDeviceSysctl, writeSysctl } from './sysctl.js'
 
 export interface Device {
   readonly kind: 'tun' | 'packet'
@@ -103,7 +103,7 @@ export function boundDevices(procNetPacket: string): readonly number[] {
 }
 
 function inUse(name: string): string {
-  return `the device ${name} is there already: steadycast is already running on this machine, or another program has that name; stop it, or choose another with --device`
+  return `the device ${name} is there already: another program has made it; remove it ("ip link del ${name}"), or choose another with --device`
 }
 
 export interface DeviceNeeds {
@@ -118,9 +118,31 @@ export async function quietDevice(device: Device, needs: DeviceNeeds): Promise<v
   const ipv4 = `net/ipv4/conf/${name}`
   const ipv6 = `net/ipv6/conf/${name}`
   // What comes out of the device is for this machine: anything else would only go in circles.
-  writeSysctl(`${ipv4}/forwarding`, '0')
-  if (needs.acceptLocal) writeSysctl(`${ipv4}/accept_local`, '1')
-  writeSysctl(`${ipv6}/disable_ipv6`, needs.ipv6 ? '0' : '1')
+  requireDeviceSysctl(
+    `${ipv4}/forwarding`,
+    '0',
+    `packets could leave ${name} for other machines`,
+    'net.ipv4.conf.default.forwarding=0',
+  )
+  // The kernel takes either this or the value of "all".
+  if (needs.acceptLocal && readSysctl('net/ipv4/conf/all/accept_local') !== '1') {
+    requireDeviceSysctl(
+      `${ipv4}/accept_local`,
+      '1',
+      `this machine could not reach its own VIPs`,
+      'net.ipv4.conf.all.accept_local=1',
+    )
+  }
+  if (needs.ipv6) {
+    requireDeviceSysctl(
+      `${ipv6}/disable_ipv6`,
+      '0',
+      `${name} could not carry IPv6 VIPs`,
+      'net.ipv6.conf.default.disable_ipv6=0',
+    )
+  } else {
+    writeSysctl(`${ipv6}/disable_ipv6`, '1')
+  }
   for (const setting of ['accept_ra', 'autoconf', 'router_solicitations', 'dad_transmits']) {
     writeSysctl(`${ipv6}/${setting}`, '0')
   }

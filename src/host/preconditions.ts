@@ -83,6 +83,19 @@ export function requireIpv6(): void {
   )
 }
 
+/** An IPv6 VIP that is delivered locally is on lo. */
+function requireIpv6OnLoopback(): void {
+  const off = ['all', 'lo'].filter((name) => {
+    return readSysctl(`net/ipv6/conf/${name}/disable_ipv6`) === '1'
+  })
+  if (off.length === 0) return
+  const names = off.map((name) => `net.ipv6.conf.${name}.disable_ipv6`)
+  const commands = names.map((name) => `${name}=0`).join(' ')
+  throw new HostError(
+    `${listed(names)} ${off.length === 1 ? 'is' : 'are'} 1, expected 0: IPv6 VIPs with "deliver: local" are put on lo; run "sysctl -w ${commands}", and correct the file in /etc/sysctl.d that says so`,
+  )
+}
+
 export interface RoutingNeeds {
   /** Families of the VIPs. */
   readonly ipv4: boolean
@@ -90,6 +103,8 @@ export interface RoutingNeeds {
   /** Protocols of services that a local backend answers. */
   readonly localTcp: boolean
   readonly localUdp: boolean
+  /** An IPv6 VIP that a local backend answers. */
+  readonly localIpv6: boolean
 }
 
 /** Settings of the whole machine that a node depends on and that are its operator's to make. */
@@ -102,6 +117,7 @@ export function requireRoutingSysctls(needs: RoutingNeeds, device: string): void
       wanted.push('net.ipv6.conf.all.forwarding=1')
     }
   }
+  if (needs.localIpv6) requireIpv6OnLoopback()
   // A packet whose socket was found before its route is one that the kernel will not forward to our device.
   if (readSysctl('net/ipv4/ip_early_demux') !== '0') {
     for (const [needed, name] of [

@@ -43,11 +43,31 @@ export function devicesWithSysctls(family: 'ipv4' | 'ipv6'): readonly string[] {
   }
 }
 
-/** The strictest that the kernel applies to a device is the larger of the two values: 0 off, 1 strict, 2 loose. */
-export function allowAsymmetricReplies(device: string): void {
-  if (writeSysctl(`net/ipv4/conf/${device}/rp_filter`, '2')) return
-  if (readSysctl('net/ipv4/conf/all/rp_filter') !== '1') return
+/** As an operator writes it; a device's name with a dot needs the slashes. */
+function shown(path: string): string {
+  return path.includes('.') ? path : path.replaceAll('/', '.')
+}
+
+/** `why`: what would go wrong; `remedy`: a setting with which a device is born right, as for `sysctl -w`. */
+export function requireDeviceSysctl(
+  path: string,
+  value: string,
+  why: string,
+  remedy: string,
+): void {
+  if (writeSysctl(path, value)) return
   throw new HostError(
-    `net.ipv4.conf.all.rp_filter is 1 (strict) and /proc/sys is read-only, so clients' packets would be dropped on ${device}, expected 0 or 2: set net.ipv4.conf.all.rp_filter=2`,
+    `${shown(path)} is ${readSysctl(path)} and cannot be written, expected ${value}: ${why}; make /proc/sys writable for this process, or run "sysctl -w ${remedy}" where it is`,
+  )
+}
+
+/** What the kernel applies to a device is the larger of the two values: 0 off, 1 strict, 2 loose. */
+export function allowAsymmetricReplies(device: string): void {
+  const own = `net/ipv4/conf/${device}/rp_filter`
+  if (writeSysctl(own, '2')) return
+  const all = readSysctl('net/ipv4/conf/all/rp_filter')
+  if (Math.max(Number(all), Number(readSysctl(own))) !== 1) return
+  throw new HostError(
+    `${shown(own)} is ${readSysctl(own)} and cannot be written, net.ipv4.conf.all.rp_filter is ${all}: the larger of the two is 1 (strict), so clients' packets would be dropped on ${device}, expected 0 or 2; make /proc/sys writable for this process, or run "sysctl -w net.ipv4.conf.all.rp_filter=2" where it is`,
   )
 }

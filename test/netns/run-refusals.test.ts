@@ -19,6 +19,15 @@ interface Refusal {
   readonly says: RegExp
 }
 
+const READ_ONLY_SYSCTLS = [
+  'unshare',
+  '-m',
+  'sh',
+  '-c',
+  'mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys && exec "$@"',
+  'sh',
+]
+
 const refusals: readonly Refusal[] = [
   {
     name: 'a fleet file with two errors',
@@ -63,6 +72,31 @@ const refusals: readonly Refusal[] = [
     prepare:
       'ip netns exec ams sh -c "for f in ipv4 ipv6; do echo 0 > /proc/sys/net/\\$f/conf/all/forwarding; done"',
     says: /^steadycast: .*expected net\.ipv4\.conf\.all\.forwarding=1 and net\.ipv6\.conf\.all\.forwarding=1: .*deploy\/sysctl-steadycast\.conf.*\n$/,
+  },
+  {
+    name: 'IPv6 that is off on lo with local delivery of an IPv6 VIP',
+    ns: 'nyc',
+    node: 'nyc-1',
+    prepare: 'ip netns exec nyc sh -c "echo 1 > /proc/sys/net/ipv6/conf/lo/disable_ipv6"',
+    says: /^steadycast: net\.ipv6\.conf\.lo\.disable_ipv6 is 1, expected 0: .*"sysctl -w net\.ipv6\.conf\.lo\.disable_ipv6=0".*\n$/,
+  },
+  {
+    name: 'a device setting that is wrong and cannot be written',
+    wrap: READ_ONLY_SYSCTLS,
+    says: /^steadycast: net\.ipv4\.conf\.steady0\.forwarding is 1 and cannot be written, expected 0: .*"sysctl -w net\.ipv4\.conf\.default\.forwarding=0".*\n$/,
+  },
+  {
+    name: 'strict reverse-path filtering that cannot be written',
+    prepare:
+      'ip netns exec ams sh -c "cd /proc/sys/net/ipv4/conf; echo 0 > default/forwarding; echo 1 > default/rp_filter"',
+    wrap: READ_ONLY_SYSCTLS,
+    says: /^steadycast: net\.ipv4\.conf\.steady0\.rp_filter is 1 and cannot be written, net\.ipv4\.conf\.all\.rp_filter is 0: .*\n$/,
+  },
+  {
+    name: 'another steadycast in the network namespace',
+    prepare: 'server ams mark',
+    args: ['--admin', '127.0.0.1:0', '--device', 'steady1'],
+    says: /^steadycast: another steadycast runs in this network namespace, expected at most one .*\n$/,
   },
   {
     name: 'early demux with local delivery',
@@ -118,6 +152,7 @@ const refusals: readonly Refusal[] = [
 const TAKE = `
   const [kind, address, port] = process.argv.slice(1)
   if (kind === 'udp') require('dgram').createSocket('udp4').bind(+port, address, () => console.log('taken'))
+  else if (kind === 'mark') require('net').createServer().listen('\\0steadycast', () => console.log('taken'))
   else require('net').createServer().listen(+port, address, () => console.log('taken'))`
 
 t.test(

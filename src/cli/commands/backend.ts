@@ -27,6 +27,7 @@ import {
   PREF_REPLY_BACKEND,
   VIP_TABLE,
 } from '../../host/numbers.js'
+import { beTheOnlyOne } from '../../host/one-here.js'
 import {
   requireAddress,
   requireCapabilities,
@@ -135,6 +136,7 @@ class BackendSide {
   }
 
   async openAdmin(): Promise<void> {
+    await beTheOnlyOne(this.context.changes)
     const sources: AdminSources = {
       health: () => workerHealth(this.#worker),
       metrics: async () => ({

@@ -31,6 +31,7 @@ import {
   PROTOCOL,
   REPLY_TABLE,
 } from '../../host/numbers.js'
+import { beTheOnlyOne } from '../../host/one-here.js'
 import {
   requireAddress,
   requireCapabilities,
@@ -156,12 +157,14 @@ class Node {
         ipv6: this.#vips.some(({ family }) => family === 6),
         localTcp: local.some(({ protocol }) => protocol === 'tcp'),
         localUdp: local.some(({ protocol }) => protocol === 'udp'),
+        localIpv6: local.some(({ family }) => family === 6),
       },
       this.options.device,
     )
   }
 
   async openAdmin(): Promise<void> {
+    await beTheOnlyOne(this.context.changes)
     const sources: AdminSources = {
       health: () => workerHealth(this.#worker),
       metrics: async () => ({
