@@ -158,13 +158,15 @@ void sc_touch(struct sc_node *node, struct sc_flow_entry *e, const struct sc_way
 	sc_publish(node, e, after);
 }
 
-/* Whether a record of the same life tells nothing that the entry does not know. */
+/* Whether a record of the same backend tells nothing that the entry does not know. That
+ * it seems to be of another, younger life does not make it news: ages drift by a tick
+ * with every teller. */
 static bool outdated(const struct sc_node *node, const struct sc_flow_entry *e, const struct sc_record *r,
-		     uint16_t heard)
+		     uint16_t heard, bool other_life)
 {
 	uint16_t mine = sc_flow_idle(e, node->tick), said = (uint16_t)(node->tick - heard);
 
-	return !e->cached && (said > mine || (said == mine && r->state < e->state));
+	return !e->cached && (said > mine || (said == mine && !other_life && r->state < e->state));
 }
 
 /* Of two claims to a flow, whose stays: one past its handshake, else the younger, else
@@ -201,7 +203,7 @@ static void merge_record(struct sc_node *node, struct sc_flow_entry *e, const st
 	} else if (r->state == SC_FLOW_NONE) {
 		sc_flow_remove(&node->table, e);
 		return;
-	} else if (!other_life && outdated(node, e, r, heard)) {
+	} else if (outdated(node, e, r, heard, other_life)) {
 		return;
 	}
 	e->backend = r->backend;

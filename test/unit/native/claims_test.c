@@ -51,6 +51,28 @@ TEST("of two claims the younger wins, whichever backend has the smaller id")
 	}
 }
 
+TEST("a stale copy's word makes no fresh entry old, though their ages have drifted apart")
+{
+	struct fleet f;
+	struct sc_flow_entry *e;
+	struct sc_record stale;
+
+	fleet_start(&f, 2, 1, 1, 64);
+	fleet_run(&f, 5 * SC_S);
+	fleet_client(&f, 1, 1, CLIENT, 1, SYN, 0);
+	fleet_client(&f, 1, 1, CLIENT, 1, ACK, 0);
+	fleet_run(&f, 60 * SC_S);
+	fleet_client(&f, 1, 1, CLIENT, 1, ACK, 0);
+	e = sc_flow_find(&f.node[0]->table, fleet_flow(CLIENT, 1));
+	CHECK(e != NULL && sc_flow_idle(e, f.node[0]->tick) == 0);
+	stale = sc_make_record(f.node[0], e, e->state);
+	stale.age -= 2;
+	stale.idle = stale.age;
+	sc_take_record(f.node[0], &stale, 1);
+	CHECK_EQ(sc_flow_idle(e, f.node[0]->tick), 0);
+	fleet_stop(&f);
+}
+
 TEST("of two claims of the same age the smaller backend id wins")
 {
 	for (int first = 1; first <= 2; first++) {
