@@ -144,4 +144,41 @@ TEST("a segment that does not fit the path once wrapped arrives in two that do")
 	fleet_stop(&f);
 }
 
+TEST("in a table full of established flows a SYN is dropped for want of room, and they live on")
+{
+	struct fleet f;
+	uint32_t at[4];
+
+	fleet_start(&f, 1, 1, 2, 4);
+	fleet_run(&f, 10 * SC_MS);
+	for (uint16_t port = 0; port < 4; port++) {
+		at[port] = fleet_client(&f, 1, 1, CLIENT, port, SC_TCP_SYN, 0);
+		fleet_client(&f, 1, 1, CLIENT, port, SC_TCP_ACK, 0);
+	}
+	for (uint16_t port = 100; port < 200; port++)
+		CHECK_EQ(fleet_client(&f, 1, 1, CLIENT, port, SC_TCP_SYN, 0), 0);
+	CHECK_EQ(f.counters[0][SC_DROP_table_full], 100);
+	for (uint16_t port = 0; port < 4; port++)
+		CHECK_EQ(fleet_client(&f, 1, 1, CLIENT, port, SC_TCP_ACK, 0), at[port]);
+	CHECK_EQ(fleet_unaccounted(&f, 0), 0);
+	fleet_stop(&f);
+}
+
+TEST("a flood of SYNs evicts half-open flows, counted, and no established one")
+{
+	struct fleet f;
+	uint32_t at;
+
+	fleet_start(&f, 1, 1, 2, 64);
+	fleet_run(&f, 10 * SC_MS);
+	at = fleet_client(&f, 1, 1, CLIENT, 1, SC_TCP_SYN, 0);
+	fleet_client(&f, 1, 1, CLIENT, 1, SC_TCP_ACK, 0);
+	for (uint16_t port = 2; port < 5000; port++)
+		CHECK(fleet_client(&f, 1, 1, CLIENT, port, SC_TCP_SYN, 0) != 0);
+	CHECK(f.counters[0][SC_C_flows_evicted_half_open] > 4900);
+	CHECK_EQ(f.counters[0][SC_C_flows_evicted_idle], 0);
+	CHECK_EQ(fleet_client(&f, 1, 1, CLIENT, 1, SC_TCP_ACK, 0), at);
+	fleet_stop(&f);
+}
+
 CHECK_MAIN

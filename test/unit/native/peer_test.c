@@ -499,6 +499,40 @@ TEST("the round-trip time is measured, without the time that the echo waited")
 	forget();
 }
 
+TEST("in the largest fleet every peer gets its HELLO in time, though not in one call")
+{
+	struct fleet f;
+	struct plan *p = malloc(sizeof(*p));
+	struct sc_out *out = malloc(sizeof(*out));
+	static unsigned int hellos[SC_MAX_NODES + 1];
+	struct sc_generation *g;
+	struct sc_node *node;
+	uint64_t *counters;
+	const char *why;
+
+	fleet_shape(&f, 8, 1, 1);
+	fleet_plan(&f, p, 1, 1);
+	for (p->h.nodes = 0; p->h.nodes < SC_MAX_NODES; p->h.nodes++)
+		p->node[p->h.nodes] = (struct sc_node_row){
+			.addr = ip4(0x0a000001 + p->h.nodes), .id = (uint16_t)(1 + p->h.nodes), .pop = (uint16_t)(1 + p->h.nodes / 32),
+		};
+	p->h.self = 1;
+	REQUIRE(plan_load(p, &g, &why) == 0);
+	counters = calloc(sc_counter_slots(g), sizeof(*counters));
+	REQUIRE(sc_node_new(&(struct sc_node_options){ 5, 64 }, g, counters, &node) == 0);
+	for (uint64_t us = SC_S; us < 2 * SC_S; us += SC_TIMER_US) {
+		sc_timers(node, us, out);
+		for (unsigned int i = 0; i < out->n; i++)
+			hellos[sc_get32(out->p[i].data + 16) - 0x0a000000]++;
+	}
+	for (uint32_t n = 2; n <= SC_MAX_NODES; n++)
+		CHECK(n <= 32 ? hellos[n] >= 9 && hellos[n] <= 11 : hellos[n] == 1);
+	sc_node_free(node);
+	free(counters);
+	free(out);
+	free(p);
+}
+
 TEST("clocks that are hours apart do not matter")
 {
 	struct fleet f;

@@ -387,6 +387,38 @@ TEST("over a path that loses, repeats and reorders, every node knows in the end 
 	fleet_stop(&f);
 }
 
+TEST("a copy's older word of the same life changes nothing at its owner, a later one does")
+{
+	struct fleet f;
+	struct sc_flow_entry *e, before;
+	struct sc_record r;
+
+	fleet_start(&f, 2, 1, 2, 64);
+	fleet_run(&f, 5 * SC_S);
+	fleet_client(&f, 1, 1, CLIENT, 1, SYN, 0);
+	fleet_client(&f, 1, 1, CLIENT, 1, ACK, 0);
+	fleet_run(&f, 20 * SC_S);
+	fleet_client(&f, 1, 1, CLIENT, 1, ACK, 0);
+	fleet_run(&f, 6 * SC_S);
+	e = sc_flow_find(&f.node[0]->table, fleet_flow(CLIENT, 1));
+	REQUIRE(e != NULL);
+	before = *e;
+	r = sc_make_record(f.node[0], e, SC_FLOW_CLOSING);
+	r.idle++;
+	sc_take_record(f.node[0], &r, 1);
+	CHECK_MEM(e, &before, sizeof(before));
+	r.idle--;
+	r.state = SC_FLOW_HALF_OPEN;
+	sc_take_record(f.node[0], &r, 1);
+	CHECK_MEM(e, &before, sizeof(before));
+	r.idle--;
+	r.state = SC_FLOW_CLOSING;
+	sc_take_record(f.node[0], &r, 1);
+	CHECK_EQ(e->state, SC_FLOW_CLOSING);
+	CHECK_EQ(e->seen, (uint16_t)(before.seen + 1));
+	fleet_stop(&f);
+}
+
 TEST("states and ends are published too, and an end takes the copies away")
 {
 	struct fleet f;
