@@ -4,7 +4,8 @@
 //   1000  to VIP                   -> table 6080       VIP dev steady0 metric 1; blackhole VIP metric 4096
 //   1100  everything               -> table local      only with local delivery; the kernel has this rule at 0
 //
-// The device vanishes with the process, the blackhole stays: a crash is silent. Called by `run`. Guarantees: at no
+// The device vanishes with the process, the rest stays: a crash or a stop is silent, and a router that
+// still sends packets here gets none of them back. Called by `run`. Guarantees: at no
 // moment does a raw packet for a VIP reach this machine's own stack, neither while this is set up nor taken down, and
 // what a predecessor left is used, not torn down first.
 
@@ -126,10 +127,7 @@ export async function guardVips(
 ): Promise<void> {
   const localFamilies = new Set(vips.filter(({ local }) => local).map(({ family }) => family))
   for (const vip of vips) await ensureBlackhole(vip, changes)
-  for (const rule of rulesOfNode(vips, device)) {
-    const vip = vips.find(({ address }) => address === rule.to)
-    await ensureRule(rule, changes, vip?.local ?? true)
-  }
+  for (const rule of rulesOfNode(vips, device)) await ensureRule(rule, changes, true)
   for (const family of localFamilies) await dropFirstLocalRule(family, changes)
   for (const vip of vips) if (vip.local) await ensureOnLoopback(vip, changes)
 }
@@ -146,7 +144,7 @@ async function ensureBlackhole(vip: Vip, changes: Changes): Promise<void> {
   }
   changes.add(`blackhole for ${vip.address}`, undo, {
     origin: found ? 'adopted' : 'made',
-    stays: vip.local,
+    stays: true,
   })
 }
 

@@ -173,16 +173,50 @@ async function watched(net: Net): Promise<{ readonly resets: number; readonly er
   return { resets: count('resets'), errors: count('errors') }
 }
 
-t.test('SIGTERM of a node without local backends leaves nothing behind', async (t) => {
-  if (!needsNamespaces(t)) return
-  const net = await Net.make(t)
-  const before = await net.state('ams')
-  const node = await net.up('ams', ...run('ams-1'))
-  t.not(await net.state('ams'), before)
-  const { code, stderr } = await node.stop()
-  t.same({ code, stderr }, { code: 0, stderr: '' })
-  t.equal(await net.state('ams'), before)
-})
+/** What docs/local-delivery.md says to take a machine without local backends out of service. */
+async function removeGuard(net: Net, ns: string): Promise<void> {
+  for (const [family, vip] of [
+    ['-4', VIP4],
+    ['-6', VIP6],
+  ]) {
+    await net.sh(`
+      ip -n ${ns} ${family} rule del pref 1000 to ${vip} lookup 6080
+      ip -n ${ns} ${family} route flush table 6080 protocol 60`)
+  }
+}
+
+t.test(
+  "SIGTERM of a node without local backends leaves the VIPs' rules and blackholes, and nothing else",
+  async (t) => {
+    if (!needsNamespaces(t)) return
+    const net = await Net.make(t)
+    const before = await net.state('ams')
+    const node = await net.up('ams', ...run('ams-1'))
+    const { code, stderr } = await node.stop()
+    t.same({ code, stderr }, { code: 0, stderr: '' })
+    const guarded = await net.state('ams')
+    for (const line of [
+      /1000:\tfrom all to 198\.51\.100\.10 lookup 6080/,
+      /1000:\tfrom all to 2001:db8:ffff::10 lookup 6080/,
+      /blackhole 198\.51\.100\.10 table 6080/,
+      /blackhole 2001:db8:ffff::10 dev lo table 6080/,
+    ]) {
+      t.match(guarded, line)
+    }
+    t.equal((await (await net.up('ams', ...run('ams-1'))).stop()).code, 0)
+    t.equal(await net.state('ams'), guarded, 'a second run leaves the same')
+
+    net.write('one.yaml', FLEET.replace(/^.*name: web6.*\n/m, ''))
+    t.equal((await (await net.up('ams', ...run('ams-1', 'one.yaml'))).stop()).code, 0)
+    const one = await net.state('ams')
+    t.match(one, /to 198\.51\.100\.10 lookup 6080/)
+    t.notMatch(one, /2001:db8:ffff::10/, 'a VIP that is no longer configured is swept')
+
+    t.equal((await (await net.up('ams', ...run('ams-1'))).stop()).code, 0)
+    await removeGuard(net, 'ams')
+    t.equal(await net.state('ams'), before, 'the documented commands remove all')
+  },
+)
 
 t.test(
   'SIGTERM of a node with local backends leaves the guard, and the next start uses or removes it',
@@ -209,9 +243,37 @@ t.test(
     net.write('elsewhere.yaml', FLEET.replace('deliver: local, node: nyc-1', 'address: 10.2.0.77'))
     const gue = await net.up('nyc', ...run('nyc-1', 'elsewhere.yaml'))
     await gue.stop()
-    t.equal(await net.state('nyc'), before, 'a run without local backends removes it')
+    t.notMatch(await net.state('nyc'), /lo +UNKNOWN.* 198\.51\.100\.10/)
+    await removeGuard(net, 'nyc')
+    t.equal(
+      await net.state('nyc'),
+      before,
+      "a run without local backends removes all but the VIPs' guard",
+    )
   },
 )
+
+t.test('what /etc/iproute2 calls tables and protocols makes no difference', async (t) => {
+  if (!needsNamespaces(t)) return
+  const net = await Net.make(t)
+  await net.sh(`
+    d=/etc/iproute2; [ -d $d ] || d=/usr/share/iproute2
+    mount -t tmpfs names $d
+    printf '255 own\\n254 usual\\n6080 vips\\n6081 replies\\n' > $d/rt_tables
+    printf '60 ours\\n2 kern\\n' > $d/rt_protos`)
+  t.match(await net.sh('ip -n nyc rule'), /lookup own/, 'the names are in use')
+  const first = await net.up('nyc', ...run('nyc-1'))
+  t.match(await net.sh('ip -n nyc route show table replies'), /^default .*proto ours .*advmss/m)
+  await first.stop()
+  const guarded = await net.state('nyc')
+  const second = await net.up('nyc', ...run('nyc-1'))
+  t.notMatch(second.stdout, /removed/)
+  await second.stop()
+  t.equal(await net.state('nyc'), guarded)
+  net.write('gue.yaml', FLEET.replace('deliver: local, node: nyc-1', 'address: 10.2.0.77'))
+  await (await net.up('nyc', ...run('nyc-1', 'gue.yaml'))).stop()
+  t.match(await net.sh('ip -n nyc rule'), /^0:\tfrom all lookup own$/m, 'the first rule is back')
+})
 
 t.test('what kill -9 left is replaced', async (t) => {
   if (!needsNamespaces(t)) return
@@ -222,12 +284,13 @@ t.test('what kill -9 left is replaced', async (t) => {
     await first.stop('SIGKILL')
     const second = await net.up('ams', ...run('ams-1'))
     t.equal((await second.stop()).code, 0)
+    await removeGuard(net, 'ams')
     t.equal(await net.state('ams'), before)
   }
 })
 
 t.test(
-  'a device deleted under a running node ends it with a sentence, and nothing is left',
+  'a device deleted under a running node ends it with a sentence, and only the guard is left',
   async (t) => {
     if (!needsNamespaces(t)) return
     const net = await Net.make(t)
@@ -240,6 +303,7 @@ t.test(
       stderr,
       /^steadycast: the worker has ended \(.+\): was the device steady0 deleted\?.*\n$/,
     )
+    await removeGuard(net, 'ams')
     t.equal(await net.state('ams'), before)
   },
 )

@@ -1,5 +1,6 @@
 // The verb `backend`: the backend machine's side. A device that carries the VIPs, the worker that takes packets out of
-// GUE, and routes whose small MSS leaves room for it. Called by main.ts. Guarantees: as `run`; everything is taken back.
+// GUE, and routes whose small MSS leaves room for it. Called by main.ts. Guarantees: nothing is
+// changed before all that can be checked has been; everything is taken back.
 
 import type { Command } from 'commander'
 import { parseAdminAddress } from '../../admin/address.js'
