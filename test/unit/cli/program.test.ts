@@ -1,7 +1,7 @@
 // The command line as a user meets it: the built program for what it says by itself, the program object with small
 // verbs for what it makes of their errors.
 
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
@@ -10,6 +10,12 @@ import { createProgram } from '../../../src/cli/program.js'
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
 const { version } = JSON.parse(readFileSync(`${root}package.json`, 'utf8')) as { version: string }
+
+const KEY = `1 ${'00112233'.repeat(4)}\n`
+const FLEET = readFileSync(`${root}deploy/fleet.example.yaml`, 'utf8').replace(
+  /key_file: \S+/,
+  'key_file: fleet.key',
+)
 
 function steadycast(...args: string[]) {
   return spawnSync(process.execPath, [`${root}dist/cli/main.js`, ...args], { encoding: 'utf8' })
@@ -37,6 +43,14 @@ t.test('--version prints the version of package.json', async (t) => {
   const { status, stdout } = steadycast('--version')
   t.equal(stdout, `${version}\n`)
   t.equal(status, 0)
+})
+
+t.test('a reader that has gone ends a verb as SIGPIPE would', async (t) => {
+  const fleet = `${t.testdir({ 'fleet.key': KEY, 'fleet.yaml': FLEET })}/fleet.yaml`
+  const args = [`${root}dist/cli/main.js`, 'check', '--config', fleet]
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  child.stdout.destroy()
+  t.equal(await new Promise((resolve) => child.on('close', resolve)), 141)
 })
 
 t.test('--help prints help and exits 0', async (t) => {
