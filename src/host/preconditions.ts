@@ -65,6 +65,21 @@ export async function requireAddress(who: string, address: string): Promise<void
   }
 }
 
+/** The kernel answers for its own addresses before it routes: a VIP that is delivered elsewhere must not be one. */
+export async function requireVipsElsewhere(
+  vips: readonly { readonly address: string; readonly local: boolean }[],
+): Promise<void> {
+  const rows = await ipJson<AddressRow>('address', 'show')
+  const held = rows.flatMap(({ ifname, addr_info }) =>
+    addr_info.flatMap(({ local }) => (local === undefined ? [] : [{ address: local, ifname }])),
+  )
+  const own = held.find(({ address }) => vips.some((vip) => !vip.local && vip.address === address))
+  if (own === undefined) return
+  throw new HostError(
+    `VIP ${own.address} is an address of this machine (on ${own.ifname}), whose kernel would answer its packets with resets, expected it on no device of a node without a local backend for it: "ip address show dev ${own.ifname}" shows it, "ip address del ADDRESS/LENGTH dev ${own.ifname}" removes it`,
+  )
+}
+
 function notHere(
   who: string,
   address: string,

@@ -99,6 +99,11 @@ const refusals: readonly Refusal[] = [
     says: /^steadycast: another steadycast runs in this network namespace, expected at most one .*\n$/,
   },
   {
+    name: 'a VIP that is an address of a node without a local backend for it',
+    prepare: 'ip -n ams address add 198.51.100.10/32 dev lo',
+    says: /^steadycast: VIP 198\.51\.100\.10 is an address of this machine \(on lo\), .*"ip address del ADDRESS\/LENGTH dev lo".*\n$/,
+  },
+  {
     name: 'early demux with local delivery',
     ns: 'nyc',
     node: 'nyc-1',

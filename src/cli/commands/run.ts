@@ -37,6 +37,7 @@ import {
   requireCapabilities,
   requireIproute,
   requireRoutingSysctls,
+  requireVipsElsewhere,
 } from '../../host/preconditions.js'
 import { ReplyRoutes, replyRules } from '../../host/reply-routes.js'
 import { allowAsymmetricReplies, familiesOfKernel } from '../../host/sysctl.js'
@@ -265,6 +266,7 @@ class Node {
     ]
     const removed = await sweepLeftovers(wanted, this.#vips)
     if (removed.length > 0) log.info({ removed }, 'removed what an earlier run had left')
+    await requireVipsElsewhere(this.#vips)
     log.info(
       {
         node: this.#self.name,
