@@ -185,7 +185,7 @@ static bool mine_stays(const struct sc_flow_entry *e, const struct sc_record *r,
 
 /* docs/wire-format.md, section 3.2, the table. */
 static void merge_record(struct sc_node *node, struct sc_flow_entry *e, const struct sc_record *r,
-			 uint16_t heard)
+			 uint16_t heard, bool owner_says)
 {
 	uint16_t age = sc_flow_age(e, node->tick);
 	uint16_t said = r->age > SC_AGE_MAX ? SC_AGE_MAX : r->age;
@@ -198,7 +198,7 @@ static void merge_record(struct sc_node *node, struct sc_flow_entry *e, const st
 			sc_count(node, stays ? SC_C_claims_won : SC_C_claims_lost);
 		if (stays)
 			return;
-	} else if (age + 1 < said) {
+	} else if (age + 1 < said && !(owner_says && r->state != SC_FLOW_NONE)) {
 		return;
 	} else if (r->state == SC_FLOW_NONE) {
 		sc_flow_remove(&node->table, e);
@@ -226,7 +226,7 @@ void sc_take_record(struct sc_node *node, const struct sc_record *r, uint16_t or
 	if (r->state == SC_FLOW_NONE && !owner_says)
 		return;
 	if (e) {
-		merge_record(node, e, r, heard);
+		merge_record(node, e, r, heard, owner_says);
 		return;
 	}
 	if (r->state == SC_FLOW_NONE || pop == SC_NO_ROW)
@@ -238,6 +238,9 @@ void sc_take_record(struct sc_node *node, const struct sc_record *r, uint16_t or
 	}
 	e->seen = heard;
 	sc_flow_set_age(e, node->tick, r->age);
+	/* This node had forgotten what is its own: others may lean on its word again. */
+	if (owned(node, e))
+		sc_publish(node, e, e->state);
 }
 
 void sc_take_owner(struct sc_node *node, const struct sc_record *r, uint16_t origin)

@@ -167,4 +167,40 @@ TEST("a restarted node has not filled before it knows what its peer recorded whi
 	fleet_stop(&f);
 }
 
+TEST("the owner's word about a flow counts, however old it says that the flow is")
+{
+	struct fleet f;
+	struct sc_flow_entry *e;
+	struct sc_record r;
+
+	fleet_start(&f, 2, 1, 2, 1024);
+	fleet_run(&f, 5 * SC_S);
+	fleet_client(&f, 1, 1, CLIENT, 1, SYN, 0);
+	fleet_client(&f, 1, 1, CLIENT, 1, ACK, 0);
+	fleet_run(&f, SC_S);
+	e = sc_flow_find(&f.node[1]->table, fleet_flow(CLIENT, 1));
+	REQUIRE(e != NULL);
+	r = sc_make_record(f.node[1], e, SC_FLOW_ESTABLISHED);
+	r.age = 300;
+	e->seen = (uint16_t)(e->seen - 400);
+	sc_take_record(f.node[1], &r, 0);
+	CHECK_EQ(sc_flow_idle(e, f.node[1]->tick), 0);
+	fleet_stop(&f);
+}
+
+TEST("an owner that learns its own flow again tells it to the others")
+{
+	struct fleet f;
+	struct sc_record r = { .state = SC_FLOW_ESTABLISHED };
+
+	fleet_start(&f, 3, 1, 1, 1024);
+	fleet_run(&f, 5 * SC_S);
+	r.flow = fleet_flow(CLIENT, 1);
+	r.backend = fleet_backend_id(1, 1);
+	sc_take_record(f.node[0], &r, 1);
+	fleet_run(&f, 100 * SC_MS);
+	CHECK(sc_flow_find(&f.node[2]->table, r.flow) != NULL);
+	fleet_stop(&f);
+}
+
 CHECK_MAIN
