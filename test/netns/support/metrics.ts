@@ -160,6 +160,10 @@ export function betweenNodes(
   ]
 }
 
+/** IPv6 multicast reports of the machine's own kernel, which leave by a device that came up some seconds ago. */
+const isKernelChatter = (reason: string, count: number): boolean =>
+  reason === 'unknown_protocol' && count <= 3
+
 /** Counters that stay where they are as long as nothing goes wrong. `early`: reasons to drop a packet that is at the
  * other PoP before the news of its connection. */
 export function troublesOf(
@@ -170,7 +174,7 @@ export function troublesOf(
 ): Equation[] {
   const counted: [string, number][] = [
     ...[...grown.by('dropped_packets_total', 'reason')]
-      .filter(([reason]) => !early.includes(reason))
+      .filter(([reason, count]) => !early.includes(reason) && !isKernelChatter(reason, count))
       .map(([reason, count]): [string, number] => [`dropped as ${reason}`, count]),
     ['transmit errors', grown.value('transmit_errors_total')],
   ]
