@@ -2,25 +2,38 @@
  * different bits of its id; a new one goes to the emptier (Azar et al., "Balanced
  * allocations", 1994). */
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "flow_table.h"
 
-int sc_flow_table_new(struct sc_flow_table *t, uint32_t entries)
+uint32_t sc_flow_table_mask(uint32_t entries)
 {
 	uint64_t buckets = 1;
-	size_t size;
 
 	while (buckets * SC_FLOW_WAYS < entries)
 		buckets *= 2;
-	size = buckets * sizeof(struct sc_flow_bucket);
+	return (uint32_t)(buckets - 1);
+}
+
+void sc_flow_table_init(struct sc_flow_table *t, struct sc_flow_bucket *buckets, uint32_t mask)
+{
 	memset(t, 0, sizeof(*t));
-	t->buckets = aligned_alloc(64, size);
-	if (!t->buckets)
+	t->buckets = buckets;
+	t->mask = mask;
+}
+
+int sc_flow_table_new(struct sc_flow_table *t, uint32_t entries)
+{
+	uint32_t mask = sc_flow_table_mask(entries);
+	size_t size = ((size_t)mask + 1) * sizeof(struct sc_flow_bucket);
+	struct sc_flow_bucket *buckets = aligned_alloc(64, size);
+
+	if (!buckets)
 		return -ENOMEM;
-	memset(t->buckets, 0, size);
-	t->mask = (uint32_t)(buckets - 1);
+	memset(buckets, 0, size);
+	sc_flow_table_init(t, buckets, mask);
 	return 0;
 }
 
@@ -30,14 +43,36 @@ void sc_flow_table_free(struct sc_flow_table *t)
 	t->buckets = NULL;
 }
 
+/* For whoever reads the buckets after the process was killed: what the program wrote
+ * before stays before. */
+static void in_order(void)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+}
+
+static uint32_t first_of(uint32_t mask, uint64_t flow)
+{
+	return (uint32_t)flow & mask;
+}
+
+static uint32_t second_of(uint32_t mask, uint64_t flow)
+{
+	return (uint32_t)(flow * 0x9e3779b97f4a7c15ull >> 32) & mask;
+}
+
+bool sc_flow_belongs(uint32_t mask, uint64_t flow, uint32_t bucket)
+{
+	return bucket == first_of(mask, flow) || bucket == second_of(mask, flow);
+}
+
 static struct sc_flow_bucket *first_bucket(const struct sc_flow_table *t, uint64_t flow)
 {
-	return &t->buckets[(uint32_t)flow & t->mask];
+	return &t->buckets[first_of(t->mask, flow)];
 }
 
 static struct sc_flow_bucket *second_bucket(const struct sc_flow_table *t, uint64_t flow)
 {
-	return &t->buckets[(uint32_t)(flow * 0x9e3779b97f4a7c15ull >> 32) & t->mask];
+	return &t->buckets[second_of(t->mask, flow)];
 }
 
 static struct sc_flow_entry *find_in(struct sc_flow_bucket *b, uint64_t flow)
@@ -130,10 +165,10 @@ struct sc_flow_entry *sc_flow_insert(struct sc_flow_table *t, uint64_t flow, uin
 
 	if (!e)
 		return NULL;
-	*e = (struct sc_flow_entry){
-		.flow = flow, .backend = backend, .seen = now, .state = (uint16_t)state & 3,
-	};
+	*e = (struct sc_flow_entry){ .flow = flow, .backend = backend, .seen = now };
 	sc_flow_set_age(e, now, 0);
+	in_order();
+	e->state = (uint16_t)state & 3;
 	t->count[state]++;
 	return e;
 }
@@ -141,6 +176,8 @@ struct sc_flow_entry *sc_flow_insert(struct sc_flow_table *t, uint64_t flow, uin
 void sc_flow_remove(struct sc_flow_table *t, struct sc_flow_entry *e)
 {
 	t->count[e->state]--;
+	e->state = SC_FLOW_NONE;
+	in_order();
 	memset(e, 0, sizeof(*e));
 }
 

@@ -49,9 +49,18 @@ struct sc_flow_table {
 	uint32_t count[SC_FLOW_STATES];		/* entries by state */
 };
 
-/* Room for at least entries flows. -ENOMEM. */
+/* Buckets, less one, of a table with room for at least entries flows. */
+uint32_t sc_flow_table_mask(uint32_t entries);
+
+/* A table of its own with room for at least entries flows. -ENOMEM. */
 int sc_flow_table_new(struct sc_flow_table *t, uint32_t entries);
 void sc_flow_table_free(struct sc_flow_table *t);
+
+/* A table in buckets of the caller's: mask + 1 of them, zeroed. */
+void sc_flow_table_init(struct sc_flow_table *t, struct sc_flow_bucket *buckets, uint32_t mask);
+
+/* Whether an entry of this flow belongs into the bucket of that number. */
+bool sc_flow_belongs(uint32_t mask, uint64_t flow, uint32_t bucket);
 
 struct sc_flow_entry *sc_flow_find(const struct sc_flow_table *t, uint64_t flow);
 

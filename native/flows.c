@@ -9,9 +9,7 @@ static const struct sc_timeouts *timeouts_of(const struct sc_node *node, const s
 
 static uint16_t backend_pop(const struct sc_node *node, uint32_t backend)
 {
-	uint16_t row = sc_find_backend(node->g, backend);
-
-	return row == SC_NO_ROW ? SC_NO_ROW : node->g->backend_pop[row];
+	return sc_pop_of_backend(node->g, backend);
 }
 
 /* Whether this node answers for the flow: its backend is here, and so is its home. */
@@ -82,12 +80,26 @@ struct sc_record sc_make_record(const struct sc_node *node, const struct sc_flow
 	};
 }
 
+bool sc_withholds(const struct sc_node *node)
+{
+	return node->withheld_us != 0 &&
+	       node->now_us - node->withheld_us <= (node->g->timeouts[0].half_open_s + SC_TICK_S) * SC_S;
+}
+
 void sc_publish(struct sc_node *node, const struct sc_flow_entry *e, enum sc_flow_state state)
 {
 	struct sc_record r = sc_make_record(node, e, state);
 	uint16_t rows[SC_MAX_NODES];
-	unsigned int n = sc_holders(node, e->flow, backend_pop(node, e->backend), rows);
+	unsigned int n;
 
+	if ((state == SC_FLOW_HALF_OPEN || e->state == SC_FLOW_HALF_OPEN) && state <= SC_FLOW_HALF_OPEN &&
+	    !sc_allows(node, &node->half_open, SC_HALF_OPEN_PER_S)) {
+		sc_count(node, SC_C_publish_withheld);
+		if (state == SC_FLOW_HALF_OPEN)
+			node->withheld_us = node->now_us;
+		return;
+	}
+	n = sc_holders(node, e->flow, backend_pop(node, e->backend), rows);
 	for (unsigned int i = 0; i < n; i++)
 		sc_publish_to(node, &node->peers[rows[i]], &r);
 }
@@ -233,7 +245,9 @@ void sc_take_record(struct sc_node *node, const struct sc_record *r, uint16_t or
 		return;
 	e = insert(node, r->flow, r->backend, r->state);
 	if (!e) {
-		node->forgot_us = node->now_us;
+		/* One in its handshake is told again when it is past it. */
+		if (r->state != SC_FLOW_HALF_OPEN)
+			node->forgot_us = node->now_us;
 		return;
 	}
 	e->seen = heard;
@@ -270,6 +284,40 @@ void sc_take_owner(struct sc_node *node, const struct sc_record *r, uint16_t ori
 	sc_flow_set_state(&node->table, e, r->state);
 }
 
+void sc_take_back(struct sc_node *node, const struct sc_flow_entry *left)
+{
+	struct sc_flow_entry past = *left, *e;
+
+	past.timeouts = 0;	/* classes were another generation's */
+	if (expired(node, &past) || sc_known(node, past.flow))
+		return;
+	e = insert(node, past.flow, past.backend, past.state);
+	if (!e) {
+		node->forgot_us = node->now_us;
+		return;
+	}
+	e->seen = past.seen;
+	sc_flow_set_age(e, node->tick, sc_flow_age(&past, node->tick));
+	sc_count(node, SC_C_flows_recalled);
+}
+
+static void count_flow(struct sc_node *node, const struct sc_flow_entry *e)
+{
+	uint16_t backend = sc_find_backend(node->g, e->backend);
+
+	if (backend != SC_NO_ROW && !e->cached)
+		node->census[backend]++;
+}
+
+/* The sweep has passed every bucket: what it counted is what there is. */
+static void end_census(struct sc_node *node)
+{
+	for (uint32_t i = 0; i < node->g->h.backends; i++) {
+		node->counts.flows[i] = node->census[i];
+		node->census[i] = 0;
+	}
+}
+
 enum { SWEEP_S = 60, SWEEPS_PER_REPUBLICATION = SC_REPUBLISH_S / SWEEP_S };
 
 static void sweep_bucket(struct sc_node *node, uint32_t bucket)
@@ -285,6 +333,7 @@ static void sweep_bucket(struct sc_node *node, uint32_t bucket)
 			expire(node, e);
 			continue;
 		}
+		count_flow(node, e);
 		sc_flow_set_age(e, node->tick, sc_flow_age(e, node->tick));
 		if (republish && owned(node, e))
 			sc_publish(node, e, e->state);
@@ -305,5 +354,7 @@ void sc_sweep(struct sc_node *node)
 		node->sweep_next = (node->sweep_next + 1) & node->table.mask;
 		if (node->sweep_next == 0)
 			node->sweep_pass++;
+		if (node->sweep_next == node->census_from)
+			end_census(node);
 	}
 }

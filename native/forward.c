@@ -6,6 +6,7 @@
  *   raw VIP packet --parse--service--flow id--> ingress --> home --> deliver | forward
  *   ASK            --parse--tag-----service----flow id---> home --> deliver | forward
  *   FORWARD        --parse--tag-----service----flow id------------> owner --> deliver
+ *   RELAY          --parse--tag-----service----flow id---> relayed --> deliver | forward
  *   control        --parse--tag--> session --> flow table
  */
 #include "flow_id.h"
@@ -15,6 +16,7 @@ static enum sc_reason find_service(struct sc_way *w);
 static enum sc_reason stateless(struct sc_way *w);
 static enum sc_reason ingress(struct sc_way *w);
 static enum sc_reason home(struct sc_way *w);
+static enum sc_reason relayed(struct sc_way *w);
 static enum sc_reason owner(struct sc_way *w);
 static enum sc_reason plain(struct sc_way *w);
 static bool has_state(const struct sc_way *w);
@@ -28,7 +30,7 @@ static enum sc_reason way_of(struct sc_way *w)
 	if (sc_is_gue(w->node, &w->ip)) {
 		if ((r = sc_gue_open(w)) != SC_OK)
 			return r;
-		if (w->verb >= SC_VERB_HELLO && w->verb <= SC_VERB_OWNER) {
+		if (w->verb >= SC_VERB_HELLO && w->verb <= SC_VERB_REACH) {
 			r = sc_control_receive(w);
 			if (r == SC_OK)
 				sc_count(w->node, SC_C_consumed);
@@ -41,9 +43,11 @@ static enum sc_reason way_of(struct sc_way *w)
 		return r;
 	if (w->verb == SC_VERB_PLAIN)
 		return plain(w);
-	if (w->verb == SC_VERB_RELAY)
+	if (w->verb == SC_VERB_RELAY && w->version < SC_WIRE_VERSION_RELAY)
 		return SC_DROP_relay_unsupported;
-	if (w->verb == SC_VERB_ASK && w->node->g->node_pop[w->origin] != w->node->g->own_pop)
+	/* ASK is for this PoP's nodes, RELAY for the others'. */
+	if ((w->verb == SC_VERB_ASK || w->verb == SC_VERB_RELAY) &&
+	    (w->node->g->node_pop[w->origin] == w->node->g->own_pop) != (w->verb == SC_VERB_ASK))
 		return SC_DROP_unknown_origin;
 	if (!has_state(w) && w->verb != SC_VERB_FORWARD)
 		return stateless(w);
@@ -54,6 +58,9 @@ static enum sc_reason way_of(struct sc_way *w)
 	case SC_VERB_FORWARD:
 		sc_count(w->node, SC_C_forward_received);
 		return owner(w);
+	case SC_VERB_RELAY:
+		sc_count(w->node, SC_C_relay_received);
+		return relayed(w);
 	default:
 		return ingress(w);
 	}
@@ -105,8 +112,8 @@ static enum sc_reason find_service(struct sc_way *w)
 
 static void count_traffic(struct sc_way *w, uint16_t backend)
 {
-	uint64_t *s = w->node->service_counters + w->service * SC_TRAFFIC_COUNT;
-	uint64_t *b = w->node->backend_counters + backend * SC_TRAFFIC_COUNT;
+	uint64_t *s = w->node->counts.service + w->service * SC_TRAFFIC_COUNT;
+	uint64_t *b = w->node->counts.backend + backend * SC_TRAFFIC_COUNT;
 
 	s[SC_TRAFFIC_PACKETS]++;
 	b[SC_TRAFFIC_PACKETS]++;
@@ -144,29 +151,40 @@ static enum sc_reason stateless(struct sc_way *w)
 {
 	uint16_t backend = sc_maglev(w->node->g, w->node->g->services[w->service].pool, w->flow);
 
-	return backend == SC_NO_BACKEND ? SC_DROP_no_backend : deliver(w, backend);
+	if (backend != SC_NO_BACKEND)
+		return deliver(w, backend);
+	return has_state(w) || w->verb == SC_VERB_RELAY ? SC_DROP_no_backend : sc_spill(w);
 }
 
-/* Where a known flow goes: to its backend if that is of this PoP, else to its owner
- * node. */
-static enum sc_reason follow(struct sc_way *w, const struct sc_flow_entry *e, uint16_t backend)
+/* To a backend by its id: delivered if it is of this PoP, else sent to the flow's owner
+ * node, or past what lies between. */
+static enum sc_reason send_to(struct sc_way *w, uint32_t backend)
 {
 	struct sc_node *node = w->node;
-	const struct sc_generation *g = node->g;
-	uint16_t pop = g->backend_pop[backend];
+	uint16_t pop = sc_pop_of_backend(node->g, backend), row;
 	enum sc_reason r;
-	uint16_t row;
 
-	if (pop == g->own_pop)
-		return deliver(w, backend);
-	row = pop == SC_NO_ROW ? SC_NO_ROW : sc_home(node, w->flow, pop);
+	if (pop == node->g->own_pop) {
+		row = sc_find_backend(node->g, backend);
+		return row == SC_NO_ROW ? SC_DROP_backend_gone : deliver(w, row);
+	}
+	if (pop == SC_NO_ROW)
+		return SC_DROP_backend_gone;
+	row = sc_home(node, w->flow, pop);
 	if (row == SC_NO_ROW)
-		return SC_DROP_peer_unreachable;
-	sc_count(node, e->cached ? SC_C_misrouted_cached : SC_C_misrouted_home);
-	r = sc_gue_to_node(w, row, SC_VERB_FORWARD, e->backend);
+		return w->verb == SC_VERB_RELAY ? SC_DROP_peer_unreachable : sc_relay_known(w, pop, backend);
+	r = sc_gue_to_node(w, row, SC_VERB_FORWARD, backend);
 	if (r == SC_OK)
 		sc_count(node, SC_C_forwarded);
 	return r;
+}
+
+/* Where a known flow goes. */
+static enum sc_reason follow(struct sc_way *w, const struct sc_flow_entry *e)
+{
+	if (sc_pop_of_backend(w->node->g, e->backend) != w->node->g->own_pop)
+		sc_count(w->node, e->cached ? SC_C_misrouted_cached : SC_C_misrouted_home);
+	return send_to(w, e->backend);
 }
 
 static bool is_syn(const struct sc_way *w)
@@ -189,12 +207,8 @@ static enum sc_reason ingress(struct sc_way *w)
 		return home(w);
 	e = sc_known(node, w->flow);
 	if (e && e->state == SC_FLOW_ESTABLISHED && !(w->ip.tcp_flags & turning) &&
-	    sc_flow_idle(e, node->tick) * SC_TICK_S < SC_OWNER_CACHE_S) {
-		uint16_t backend = sc_find_backend(node->g, e->backend);
-
-		if (backend != SC_NO_ROW)
-			return follow(w, e, backend);
-	}
+	    sc_flow_idle(e, node->tick) * SC_TICK_S < SC_OWNER_CACHE_S)
+		return follow(w, e);
 	r = sc_gue_to_node(w, at, SC_VERB_ASK, 0);
 	if (r == SC_OK)
 		sc_count(node, SC_C_asked);
@@ -209,17 +223,17 @@ static enum sc_reason choose(struct sc_way *w, struct sc_flow_entry *e)
 	const struct sc_generation *g = node->g;
 	uint16_t backend = sc_maglev(g, g->services[w->service].pool, w->flow);
 
-	if (backend == SC_NO_BACKEND)
-		return SC_DROP_no_backend;
 	if (e)
 		sc_flow_remove(&node->table, e);
+	if (backend == SC_NO_BACKEND)
+		return w->verb == SC_VERB_RELAY ? SC_DROP_no_backend : sc_spill(w);
 	e = sc_record_flow(node, w->flow, g->backends[backend].id, SC_FLOW_HALF_OPEN,
 			   g->service_class[w->service], 0);
 	if (!e)
 		return SC_DROP_table_full;
 	sc_count(node, SC_C_flows_new);
-	node->service_counters[w->service * SC_TRAFFIC_COUNT + SC_TRAFFIC_NEW_FLOWS]++;
-	node->backend_counters[backend * SC_TRAFFIC_COUNT + SC_TRAFFIC_NEW_FLOWS]++;
+	node->counts.service[w->service * SC_TRAFFIC_COUNT + SC_TRAFFIC_NEW_FLOWS]++;
+	node->counts.backend[backend * SC_TRAFFIC_COUNT + SC_TRAFFIC_NEW_FLOWS]++;
 	if (w->origin != SC_NO_ROW)
 		sc_owner_to(node, w->origin, e);
 	return deliver(w, backend);
@@ -230,20 +244,34 @@ static enum sc_reason unknown(struct sc_way *w)
 {
 	struct sc_node *node = w->node;
 	struct sc_refusal *slot = &node->refusals[(uint32_t)w->flow & (SC_NEGATIVE_SLOTS - 1)];
-	uint64_t past = node->now_us - slot->since_us;
+	uint64_t past = node->now_us - slot->since_us, missing;
 
 	if (w->ip.kind != SC_KIND_TCP)
 		return SC_DROP_unknown_icmp;
-	if (!sc_certain(node, 0))
-		return SC_DROP_uncertain;
+	if (w->verb == SC_VERB_RELAY)
+		return SC_DROP_relay_unknown;
+	if (!sc_certain(node, 0, &missing))
+		return sc_relay_unknown(w, missing);
 	if (slot->since_us == 0 || slot->flow != w->flow || past > SC_NEGATIVE_US) {
 		*slot = (struct sc_refusal){ w->flow, node->now_us };
 		return SC_DROP_first_refusal;
 	}
-	if (past < SC_CERTAIN_US || !sc_certain(node, slot->since_us))
+	if (past < SC_CERTAIN_US || !sc_certain(node, slot->since_us, &missing))
 		return SC_DROP_first_refusal;
 	sc_count(node, SC_C_certain_no);
 	return stateless(w);
+}
+
+/* Whether a SYN of a known flow begins anew elsewhere: its backend is down, or not even
+ * configured in its PoP. One that drains still gets it: its kernel knows whether the
+ * connection lives. */
+static bool given_up(const struct sc_node *node, const struct sc_flow_entry *e)
+{
+	uint16_t backend = sc_find_backend(node->g, e->backend);
+
+	if (backend == SC_NO_ROW)
+		return sc_pop_of_backend(node->g, e->backend) == node->g->own_pop;
+	return node->g->backends[backend].state == SC_BACKEND_DOWN && e->state != SC_FLOW_HALF_OPEN;
 }
 
 /* The flow's home in this PoP. */
@@ -251,25 +279,35 @@ static enum sc_reason home(struct sc_way *w)
 {
 	struct sc_node *node = w->node;
 	struct sc_flow_entry *e = sc_known(node, w->flow);
-	uint16_t backend;
-	bool gone;
 
 	if (!e && !is_syn(w))
 		return unknown(w);
 	if (!e)		/* before it has filled, its PoPs may know the flow */
 		return node->filled ? choose(w, NULL) : SC_DROP_uncertain;
-	backend = sc_find_backend(node->g, e->backend);
-	gone = backend == SC_NO_ROW || (node->g->backends[backend].state != SC_BACKEND_READY &&
-					e->state != SC_FLOW_HALF_OPEN);
-	if (gone && is_syn(w))
+	if (is_syn(w) && given_up(node, e))
 		return choose(w, e);
-	if (backend == SC_NO_ROW)
-		return SC_DROP_backend_gone;
-	if (node->g->backend_pop[backend] == node->g->own_pop)
+	if (sc_pop_of_backend(node->g, e->backend) == node->g->own_pop)
 		sc_touch(node, e, w);
 	if (w->origin != SC_NO_ROW)
 		sc_owner_to(node, w->origin, e);
-	return follow(w, e, backend);
+	return follow(w, e);
+}
+
+/* The flow's home in another PoP than the one that the packet reached and that could not
+ * help it. Handed on no more. */
+static enum sc_reason relayed(struct sc_way *w)
+{
+	const struct sc_flow_entry *e = sc_known(w->node, w->flow);
+
+	if (w->named == 0 || (e && e->backend == w->named))
+		return home(w);
+	if (e) {
+		sc_owner_to(w->node, w->origin, e);
+		return SC_DROP_owner_differs;
+	}
+	if (sc_pop_of_backend(w->node->g, w->named) == w->node->g->own_pop)
+		return owner(w);
+	return send_to(w, w->named);
 }
 
 /* The owner node, or who stands in for it. */

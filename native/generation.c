@@ -61,6 +61,13 @@ uint16_t sc_find_backend(const struct sc_generation *g, uint32_t id)
 	}
 }
 
+uint16_t sc_pop_of_backend(const struct sc_generation *g, uint32_t id)
+{
+	uint16_t row = sc_find_backend(g, id);
+
+	return row != SC_NO_ROW ? g->backend_pop[row] : sc_find_pop(g, (uint16_t)(id >> 20));
+}
+
 uint16_t sc_find_pop(const struct sc_generation *g, uint16_t id)
 {
 	for (uint16_t i = 0; i < g->npops; i++)
@@ -172,30 +179,35 @@ static int index_backends(struct sc_generation *g, const char **why)
 			slot = (slot + 1) % SC_BACKEND_HASH;
 		g->backend_hash[slot] = i;
 		g->backend_pop[i] = sc_find_pop(g, b->pop);
+		if (g->backend_pop[i] != SC_NO_ROW && b->state == SC_BACKEND_READY)
+			g->pool_pops[b->pool] |= 1ull << g->backend_pop[i];
 		if (b->deliver == SC_DELIVER_LOCAL && b->node == g->h.self && g->h.self != 0)
 			g->local_backend[b->pool] = i;
 	}
 	return 0;
 }
 
+static bool same_timeouts(const struct sc_timeouts *a, const struct sc_timeouts *b)
+{
+	return a->half_open_s == b->half_open_s && a->idle_s == b->idle_s && a->closing_s == b->closing_s;
+}
+
 /* Services share classes of timeouts, so that an entry can name its own in 3 bits. */
 static int classify_timeouts(struct sc_generation *g, uint16_t row)
 {
 	const struct sc_service_row *s = &g->services[row];
+	struct sc_timeouts timeouts = { s->half_open_s, s->idle_s, s->closing_s };
 	struct sc_timeouts *longest = &g->timeouts[0];
 
 	for (uint8_t i = 1; i < g->ntimeouts; i++) {
-		const struct sc_timeouts *t = &g->timeouts[i];
-
-		if (t->half_open_s == s->half_open_s && t->idle_s == s->idle_s &&
-		    t->closing_s == s->closing_s) {
+		if (same_timeouts(&g->timeouts[i], &timeouts)) {
 			g->service_class[row] = i;
 			return 0;
 		}
 	}
 	if (g->ntimeouts == SC_TIMEOUT_CLASSES)
 		return -ERANGE;
-	g->timeouts[g->ntimeouts] = (struct sc_timeouts){ s->half_open_s, s->idle_s, s->closing_s };
+	g->timeouts[g->ntimeouts] = timeouts;
 	g->service_class[row] = (uint8_t)g->ntimeouts++;
 	if (s->half_open_s > longest->half_open_s)
 		longest->half_open_s = s->half_open_s;
@@ -204,6 +216,39 @@ static int classify_timeouts(struct sc_generation *g, uint16_t row)
 	if (s->closing_s > longest->closing_s)
 		longest->closing_s = s->closing_s;
 	return 0;
+}
+
+/* The class in t[1 .. SC_TIMEOUT_CLASSES) like c, or 0. */
+static uint8_t class_like(const struct sc_timeouts *t, const struct sc_timeouts *c)
+{
+	for (uint8_t i = 1; i < SC_TIMEOUT_CLASSES; i++)
+		if (same_timeouts(&t[i], c))
+			return i;
+	return 0;
+}
+
+void sc_generation_keep_classes(struct sc_generation *g, const struct sc_generation *old)
+{
+	struct sc_timeouts kept[SC_TIMEOUT_CLASSES] = { g->timeouts[0] };
+	uint8_t to[SC_TIMEOUT_CLASSES] = { 0 };
+
+	for (uint8_t i = 1; i < g->ntimeouts; i++)
+		if ((to[i] = class_like(old->timeouts, &g->timeouts[i])) != 0)
+			kept[to[i]] = g->timeouts[i];
+	for (uint8_t i = 1, at = 1; i < g->ntimeouts; i++) {
+		if (to[i] != 0)
+			continue;
+		while (kept[at].idle_s != 0)
+			at++;
+		kept[to[i] = at] = g->timeouts[i];
+	}
+	/* What only old entries name stays while there is room. */
+	for (uint8_t i = 1; i < SC_TIMEOUT_CLASSES; i++)
+		if (kept[i].idle_s == 0)
+			kept[i] = old->timeouts[i];
+	for (uint32_t i = 0; i < g->h.services; i++)
+		g->service_class[i] = to[g->service_class[i]];
+	memcpy(g->timeouts, kept, sizeof(kept));
 }
 
 static int index_vip(struct sc_generation *g, uint16_t row)

@@ -135,6 +135,7 @@ enum sc_reason sc_gue_to_backend(struct sc_way *w, const struct sc_addr *to)
 struct to_node {
 	const struct sc_node_row *node;
 	enum sc_verb verb;
+	uint8_t version;
 	uint32_t backend;
 };
 
@@ -149,7 +150,7 @@ static enum sc_reason wrap_private(struct sc_way *w, struct sc_packet *p, const 
 	uint8_t *d = p->data -= SC_PRIVATE_LEN;
 
 	p->len += SC_PRIVATE_LEN;
-	d[0] = (uint8_t)(SC_WIRE_VERSION << 4 | to->verb);
+	d[0] = (uint8_t)(to->version << 4 | to->verb);
 	d[1] = key->id;
 	sc_put16(d + 2, (uint16_t)node->self_id);
 	sc_put32(d + 4, to->backend);
@@ -161,7 +162,7 @@ static enum sc_reason wrap_private(struct sc_way *w, struct sc_packet *p, const 
 
 enum sc_reason sc_gue_to_node(struct sc_way *w, uint16_t row, enum sc_verb verb, uint32_t backend)
 {
-	struct to_node to = { &w->node->g->nodes[row], verb, backend };
+	struct to_node to = { &w->node->g->nodes[row], verb, w->node->peers[row].version, backend };
 
 	return sc_fit(w, w->node->g->h.mtu - outer_len(w->node) - SC_PRIVATE_LEN, wrap_private, &to);
 }
@@ -242,7 +243,8 @@ static enum sc_reason open_private(struct sc_way *w, const struct sc_parsed *out
 
 	if (proto != SC_GUE_PROTO_IP4 && proto != SC_GUE_PROTO_IP6)
 		return SC_DROP_gue_bad_proto;
-	if (d[0] >> 4 != SC_WIRE_VERSION)
+	w->version = d[0] >> 4;
+	if (w->version < SC_WIRE_VERSION_LOW || w->version > w->node->version)
 		return SC_DROP_unknown_version;
 	w->verb = d[0] & 0xf;
 	if (w->verb < SC_VERB_ASK || w->verb > SC_VERB_RELAY)
@@ -276,10 +278,12 @@ static enum sc_reason open_control(struct sc_way *w, const struct sc_parsed *out
 		return SC_DROP_gue_bad_ctype;
 	if (len < SC_CONTROL_LEN)
 		return SC_DROP_bad_message;
-	if (m[0] >> 4 != SC_WIRE_VERSION)
+	w->version = m[0] >> 4;
+	if (w->version < SC_WIRE_VERSION_LOW || w->version > w->node->version)
 		return SC_DROP_unknown_version;
 	w->verb = m[0] & 0xf;
-	if (w->verb < SC_VERB_HELLO || w->verb > SC_VERB_OWNER)
+	if (w->verb < SC_VERB_HELLO ||
+	    w->verb > (w->version < SC_WIRE_VERSION_RELAY ? SC_VERB_OWNER : SC_VERB_REACH))
 		return SC_DROP_unknown_verb;
 	key = sc_find_key(g, m[1]);
 	if (!key)

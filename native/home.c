@@ -8,7 +8,7 @@ static bool alive(const struct sc_node *node, uint16_t row)
 	return row == node->g->self || node->peers[row].alive;
 }
 
-static bool serving(const struct sc_node *node, uint16_t row)
+bool sc_serving(const struct sc_node *node, uint16_t row)
 {
 	if (row == node->g->self)
 		return node->filled;
@@ -29,7 +29,7 @@ uint16_t sc_home(const struct sc_node *node, uint64_t flow, uint16_t pop)
 	for (uint16_t i = 0; i < p->count; i++) {
 		uint16_t row = p->nodes[order[i]];
 
-		if (serving(node, row))
+		if (sc_serving(node, row))
 			return row;
 		if (first_alive == SC_NO_ROW && alive(node, row))
 			first_alive = row;
@@ -50,7 +50,7 @@ unsigned int sc_holders(const struct sc_node *node, uint64_t flow, uint16_t back
 		for (uint16_t i = 0; i < p->count && copies > 0; i++) {
 			uint16_t row = p->nodes[order[i]];
 
-			if (serving(node, row))
+			if (sc_serving(node, row))
 				copies--;
 			if (row != node->g->self && alive(node, row))
 				rows[n++] = row;
@@ -71,7 +71,7 @@ bool sc_holds(const struct sc_node *node, uint64_t flow, uint16_t backend_pop, u
 
 		if (at == row)
 			return true;
-		if (serving(node, at))
+		if (sc_serving(node, at))
 			copies--;
 	}
 	return false;

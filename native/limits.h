@@ -41,6 +41,9 @@ enum {
 
 	/* What a node sends of its own accord, at most. */
 	SC_ICMP_PER_S = 100,	/* packet too big */
+	SC_HALF_OPEN_PER_S = 16384,	/* flows in their handshake published: more of them is a flood */
+	SC_RELAY_PER_S = 8192,	/* packets of unknown flows handed to other PoPs */
+	SC_SPILL_PER_S = 16384,	/* new connections, and packets without state, handed to other PoPs */
 };
 
 /* Times, microseconds unless the name says otherwise. */
@@ -58,5 +61,7 @@ enum {
 #define SC_OWNER_CACHE_S	30		/* an ingress node trusts OWNER this long */
 #define SC_COPY_S		900		/* a copy lives this long without republication */
 #define SC_REPUBLISH_S		300		/* the owner republishes living entries this often */
+#define SC_RECALL_S		SC_COPY_S	/* a table that was left alone for longer is not recalled */
+#define SC_RECALL_BESIDE_S	60		/* nor, for longer than this, one whose siblings went on without it */
 
 #endif

@@ -55,7 +55,14 @@ struct sc_generation {
 	uint16_t ntimeouts;
 	struct sc_timeouts timeouts[SC_TIMEOUT_CLASSES];	/* [0]: the longest of all */
 	uint8_t service_class[SC_MAX_SERVICES];
+	uint64_t pool_pops[SC_MAX_POOLS];	/* bit i: pops[i] has a ready backend in the pool */
 };
+
+_Static_assert(SC_MAX_POPS <= 64, "PoPs fit a mask");
+
+/* Makes classes of timeouts that both have the same number in g as in old, so that
+ * entries keep theirs; to be called before g is used. */
+void sc_generation_keep_classes(struct sc_generation *g, const struct sc_generation *old);
 
 /* Row of the service, SC_NO_ROW when there is none. */
 uint16_t sc_find_service(const struct sc_generation *g, const struct sc_addr *vip, uint16_t port,
@@ -67,6 +74,12 @@ uint16_t sc_find_portless_service(const struct sc_generation *g, const struct sc
 				  uint8_t proto);
 
 uint16_t sc_find_backend(const struct sc_generation *g, uint32_t id);
+
+/* The PoP of a backend, as an index into pops, by its id alone when it is not configured
+ * here: during a rollout others know backends that this node has yet to hear of.
+ * SC_NO_ROW: no such PoP. */
+uint16_t sc_pop_of_backend(const struct sc_generation *g, uint32_t id);
+
 uint16_t sc_find_pop(const struct sc_generation *g, uint16_t id);	/* index into pops */
 const struct sc_key *sc_find_key(const struct sc_generation *g, uint8_t id);
 

@@ -112,15 +112,6 @@ static void build_too_big6(struct sc_packet *p, const uint8_t *ip, uint32_t quot
 	sc_put16(icmp + 2, (uint16_t)~sc_fold(sum));
 }
 
-static bool may_answer(struct sc_node *node)
-{
-	if (node->now_us - node->icmp_window_us >= SC_S) {
-		node->icmp_window_us = node->now_us;
-		node->icmp_sent = 0;
-	}
-	return node->icmp_sent++ < SC_ICMP_PER_S;
-}
-
 /* The packet is dropped as too big; its sender hears of it, if that is allowed. */
 static enum sc_reason answer_too_big(struct sc_way *w, uint32_t room)
 {
@@ -130,7 +121,7 @@ static enum sc_reason answer_too_big(struct sc_way *w, uint32_t room)
 
 	if (w->ip.kind == SC_KIND_ICMP_ERROR || w->ip.kind == SC_KIND_FRAGMENT)
 		return SC_DROP_too_big;
-	if (!may_answer(w->node) || !sc_scratch(w->node, &answer))
+	if (!sc_allows(w->node, &w->node->icmp, SC_ICMP_PER_S) || !sc_scratch(w->node, &answer))
 		return SC_DROP_too_big;
 	if (w->ip.family == 4)
 		build_too_big4(&answer, w->packet->data, quote, room);

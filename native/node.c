@@ -6,26 +6,43 @@
 
 size_t sc_counter_slots(const struct sc_generation *g)
 {
-	return SC_COUNTER_COUNT + (size_t)SC_TRAFFIC_COUNT * (g->h.services + g->h.backends);
+	return SC_COUNTER_COUNT + (size_t)SC_TRAFFIC_COUNT * (g->h.services + g->h.backends) + g->h.backends;
+}
+
+struct sc_counts sc_counts_of(uint64_t *counters, const struct sc_generation *g)
+{
+	uint64_t *service = counters + SC_COUNTER_COUNT;
+	uint64_t *backend = service + (size_t)SC_TRAFFIC_COUNT * g->h.services;
+
+	return (struct sc_counts){ service, backend, backend + (size_t)SC_TRAFFIC_COUNT * g->h.backends };
+}
+
+uint32_t sc_scratch_size(const struct sc_generation *g)
+{
+	return (SC_HEADROOM + g->h.mtu + 1500u + 63) & ~63u;
 }
 
 static int allocate(struct sc_node *node, uint32_t flow_entries)
 {
-	uint32_t nodes = node->g->h.nodes;
-
-	node->scratch_size = (SC_HEADROOM + node->g->h.mtu + 1500u + 63) & ~63u;
+	node->scratch_size = sc_scratch_size(node->g);
 	node->scratch = malloc((size_t)SC_SCRATCH * node->scratch_size);
-	node->peers = calloc(nodes, sizeof(*node->peers));
-	if (!node->scratch || !node->peers)
+	node->peers = sc_peers_new(node->g);
+	node->census = calloc(node->g->h.backends + 1u, sizeof(*node->census));
+	if (!node->scratch || !node->peers || !node->census)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < nodes; i++) {
-		if (i == node->g->self)
-			continue;
-		node->peers[i].pub.ring = calloc(SC_PUBLISH_WINDOW, sizeof(struct sc_batch));
-		if (!node->peers[i].pub.ring)
-			return -ENOMEM;
-	}
-	return sc_flow_table_new(&node->table, flow_entries);
+	if (!node->memory)
+		return sc_flow_table_new(&node->table, flow_entries);
+	sc_flow_table_init(&node->table, sc_memory_buckets(node->memory), sc_memory_mask(node->memory));
+	return 0;
+}
+
+static void release(struct sc_node *node)
+{
+	sc_peers_free(node->peers, node->g->h.nodes);
+	free(node->census);
+	free(node->scratch);
+	if (!node->memory)
+		sc_flow_table_free(&node->table);
 }
 
 int sc_node_new(const struct sc_node_options *o, struct sc_generation *g, uint64_t *counters,
@@ -35,26 +52,24 @@ int sc_node_new(const struct sc_node_options *o, struct sc_generation *g, uint64
 	int err;
 
 	if (o->boot_id == 0 || o->flow_entries == 0 || o->flow_entries > SC_MAX_FLOW_ENTRIES ||
-	    g->self == SC_NO_ROW)
+	    o->wire_version > SC_WIRE_VERSION || g->self == SC_NO_ROW)
 		return -EINVAL;
 	node = calloc(1, sizeof(*node));
 	if (!node)
 		return -ENOMEM;
 	node->g = g;
+	node->memory = o->memory;
+	node->past = o->past;
 	err = allocate(node, o->flow_entries);
 	if (err) {
-		node->g = NULL;		/* still the caller's */
-		for (uint32_t i = 0; node->peers && i < g->h.nodes; i++)
-			free(node->peers[i].pub.ring);
-		free(node->peers);
-		free(node->scratch);
-		free(node);
+		release(node);
+		free(node);	/* g is still the caller's */
 		return err;
 	}
+	node->version = o->wire_version ? o->wire_version : SC_WIRE_VERSION;
 	node->boot_id = o->boot_id;
 	node->counters = counters;
-	node->service_counters = counters + SC_COUNTER_COUNT;
-	node->backend_counters = node->service_counters + (size_t)SC_TRAFFIC_COUNT * g->h.services;
+	node->counts = sc_counts_of(counters, g);
 	node->self = g->nodes[g->self].addr;
 	node->self_id = g->h.self;
 	*out = node;
@@ -65,11 +80,7 @@ void sc_node_free(struct sc_node *node)
 {
 	if (!node)
 		return;
-	for (uint32_t i = 0; i < node->g->h.nodes; i++)
-		free(node->peers[i].pub.ring);
-	free(node->peers);
-	free(node->scratch);
-	sc_flow_table_free(&node->table);
+	release(node);
 	sc_generation_free(node->g);
 	free(node);
 }
@@ -101,6 +112,8 @@ void sc_timers(struct sc_node *node, uint64_t now_us, struct sc_out *out)
 	enter(node, now_us, out);
 	sc_peers_timers(node);
 	sc_sweep(node);
+	if (node->memory)
+		sc_memory_mark(node->memory, now_us, node->filled);
 }
 
 static void look_at_peer(const struct sc_peer *peer, const struct sc_node_row *row,
@@ -117,6 +130,7 @@ static void look_at_peer(const struct sc_peer *peer, const struct sc_node_row *r
 void sc_node_look(const struct sc_node *node, uint64_t now_us, struct sc_node_view *view)
 {
 	const struct sc_generation *g = node->g;
+	uint64_t missing;
 
 	(void)now_us;
 	memset(view, 0, sizeof(*view));
@@ -125,7 +139,9 @@ void sc_node_look(const struct sc_node *node, uint64_t now_us, struct sc_node_vi
 	view->flows_established = node->table.count[SC_FLOW_ESTABLISHED];
 	view->flows_closing = node->table.count[SC_FLOW_CLOSING];
 	view->filled = node->filled;
-	view->certain = node->started_us != 0 && sc_certain(node, 0);
+	view->certain = node->started_us != 0 && sc_certain(node, 0, &missing);
+	view->withholds = sc_withholds(node);
+	view->recalling = node->past != NULL;
 	for (uint16_t i = 0; i < g->h.nodes; i++)
 		if (i != g->self)
 			look_at_peer(&node->peers[i], &g->nodes[i], &view->peers[view->npeers++]);

@@ -21,11 +21,16 @@ struct sc_out {
 struct sc_node_options {
 	uint64_t boot_id;	/* random, not 0 */
 	uint32_t flow_entries;	/* capacity of the flow table; rounded up */
+	uint8_t wire_version;	/* the highest to speak; 0: the highest there is */
+	/* memory.h. Both outlive the node, or are NULL. */
+	void *memory;		/* an empty one for flow_entries: the flow table lives in it */
+	void *past;		/* what an earlier life left, beyond doubt: recalled, then done with */
 };
 
 /* How many uint64_t a node counts in: SC_COUNTER_COUNT fixed ones (reason.h), then
  * for every service row of g three (enum sc_traffic), then for every backend row
- * three. */
+ * three, then for every backend row one: the flows that name it, counted within the
+ * last minute. */
 enum sc_traffic { SC_TRAFFIC_PACKETS, SC_TRAFFIC_BYTES, SC_TRAFFIC_NEW_FLOWS, SC_TRAFFIC_COUNT };
 size_t sc_counter_slots(const struct sc_generation *g);
 
@@ -45,6 +50,22 @@ void sc_forward(struct sc_node *node, struct sc_packet *burst, unsigned int n, u
  * SC_TIMER_US or so, however busy or idle the node is. */
 void sc_timers(struct sc_node *node, uint64_t now_us, struct sc_out *out);
 
+/* Reload. Prepares that node works from g: allocates all that it takes. From any
+ * thread while the node runs, one swap at a time. counters: sc_counter_slots(g) zeroed
+ * values that outlive the node. On success g belongs to the swap. -EINVAL and *why:
+ * what of the node cannot change while it runs; -ENOMEM. */
+struct sc_swap;
+int sc_swap_prepare(const struct sc_node *node, struct sc_generation *g, uint64_t *counters,
+		    struct sc_swap **out, const char **why);
+
+/* In the node's thread, between two bursts: the node works from g, counts on in
+ * counters, and keeps its flows and the sessions with all peers that are in both
+ * generations. */
+void sc_swap_apply(struct sc_node *node, struct sc_swap *s);
+
+/* Frees what was replaced, or all of it when it was not applied. */
+void sc_swap_free(struct sc_swap *s);
+
 /* What a peer looks like from here. */
 struct sc_peer_view {
 	uint16_t id, pop;
@@ -61,6 +82,8 @@ struct sc_node_view {
 	uint32_t flows_half_open, flows_established, flows_closing;	/* entries of any role */
 	uint8_t filled;		/* answers SYNs, may be a home */
 	uint8_t certain;	/* a "no" of this node would be certain */
+	uint8_t withholds;	/* half-open flows, lately: there is a flood */
+	uint8_t recalling;	/* what an earlier life left is still needed */
 	uint16_t npeers;
 	struct sc_peer_view peers[SC_MAX_NODES];
 };

@@ -1,6 +1,8 @@
 /* Peers: sessions of two boot ids, HELLOs, liveness, round-trip time, and whether
  * a "no" of this node is certain. Called by forward.c for received control messages
  * and by node.c for timers. docs/wire-format.md, section 3. */
+#include <stdlib.h>
+
 #include "gue.h"
 
 enum {
@@ -20,19 +22,39 @@ static uint64_t interval_us(const struct sc_peer *peer)
 	return peer->near ? SC_HELLO_NEAR_US : SC_HELLO_FAR_US;
 }
 
-void sc_peers_init(struct sc_node *node)
+struct sc_peer *sc_peers_new(const struct sc_generation *g)
 {
-	const struct sc_generation *g = node->g;
+	struct sc_peer *peers = calloc(g->h.nodes, sizeof(*peers));
 
-	for (uint16_t i = 0; i < g->h.nodes; i++) {
-		struct sc_peer *peer = &node->peers[i];
+	for (uint16_t i = 0; peers && i < g->h.nodes; i++) {
+		struct sc_peer *peer = &peers[i];
 
 		peer->row = i;
 		peer->near = g->node_pop[i] == g->own_pop;
-		peer->version = SC_WIRE_VERSION;
-		peer->last_alive_us = node->now_us;
+		peer->version = SC_WIRE_VERSION_LOW;
+		if (i == g->self)
+			continue;
+		peer->pub.ring = calloc(SC_PUBLISH_WINDOW, sizeof(struct sc_batch));
+		if (!peer->pub.ring) {
+			sc_peers_free(peers, g->h.nodes);
+			return NULL;
+		}
 	}
-	node->filled = g->h.nodes == 1;
+	return peers;
+}
+
+void sc_peers_free(struct sc_peer *peers, uint32_t n)
+{
+	for (uint32_t i = 0; peers && i < n; i++)
+		free(peers[i].pub.ring);
+	free(peers);
+}
+
+void sc_peers_init(struct sc_node *node)
+{
+	for (uint16_t i = 0; i < node->g->h.nodes; i++)
+		node->peers[i].last_alive_us = node->now_us;
+	node->filled = node->g->h.nodes == 1 && !node->past;
 }
 
 enum sc_reason sc_send_control(struct sc_node *node, struct sc_peer *peer, enum sc_verb verb,
@@ -49,7 +71,7 @@ enum sc_reason sc_send_control(struct sc_node *node, struct sc_peer *peer, enum 
 	m = p.data;
 	p.len = total;
 	memset(m, 0, SC_CONTROL_LEN);
-	m[0] = (uint8_t)(SC_WIRE_VERSION << 4 | verb);
+	m[0] = (uint8_t)((verb == SC_VERB_HELLO ? SC_WIRE_VERSION_LOW : peer->version) << 4 | verb);
 	m[1] = key->id;
 	sc_put16(m + OFF_ORIGIN, (uint16_t)node->self_id);
 	sc_put16(m + OFF_LENGTH, len);
@@ -83,8 +105,10 @@ static void send_hello(struct sc_node *node, struct sc_peer *peer, bool to_stran
 	unsigned int slot;
 
 	b[0] = SC_WIRE_VERSION_LOW;
-	b[1] = SC_WIRE_VERSION;
-	b[2] = (uint8_t)((node->filled ? SC_HELLO_FILLED : 0) | (sc_publication_told(pub) ? SC_HELLO_WALK_DONE : 0));
+	b[1] = node->version;
+	b[2] = (uint8_t)((node->filled ? SC_HELLO_FILLED : 0) |
+			 (!node->past && sc_publication_told(pub) ? SC_HELLO_WALK_DONE : 0) |
+			 (sc_withholds(node) ? SC_HELLO_WITHHOLDS : 0));
 	sc_put16(b + 4, (uint16_t)(held * 1000 / room));
 	sc_put64(b + 8, echo);
 	sc_put32(b + 16, delay > UINT32_MAX ? UINT32_MAX : (uint32_t)delay);
@@ -116,6 +140,8 @@ static void begin_session(struct sc_node *node, struct sc_peer *peer, uint64_t b
 	peer->heard_seq = 0;
 	peer->hello_due_us = node->now_us;
 	peer->owner_count = 0;
+	peer->unreached = 0;
+	peer->reach_seq = 0;
 	sc_publication_reset(&peer->pub);
 }
 
@@ -172,7 +198,8 @@ static void hear_hello(struct sc_node *node, struct sc_peer *peer, const uint8_t
 		peer->heard_seq = seq;
 		peer->heard_us = node->now_us;
 		peer->peer_filled = b[2] & SC_HELLO_FILLED;
-		peer->version = b[1] < SC_WIRE_VERSION ? b[1] : SC_WIRE_VERSION;
+		peer->withholds = b[2] & SC_HELLO_WITHHOLDS;
+		peer->version = b[1] < node->version ? b[1] : node->version;
 	}
 	if (!knows_us) {
 		peer->hello_due_us = node->now_us;
@@ -190,6 +217,7 @@ static void hear_hello(struct sc_node *node, struct sc_peer *peer, const uint8_t
 		/* What was published while it was away may never have reached it. */
 		peer->alive = true;
 		walk_again(node, peer);
+		sc_reach_changed(node);
 	}
 	measure(node, peer, sc_get64(b + 8), sc_get32(b + 16));
 	sc_publish_acked(node, peer, sc_get64(b + 32), sc_get64(b + 40));
@@ -204,6 +232,7 @@ static void lose(struct sc_node *node, struct sc_peer *peer)
 		return;
 	peer->alive = false;
 	peer->pub.walk_done = false;
+	sc_reach_changed(node);
 	for (uint16_t i = 0; i < g->h.nodes; i++)
 		if (node->peers[i].alive && g->node_pop[i] == g->node_pop[peer->row])
 			walk_again(node, &node->peers[i]);
@@ -243,7 +272,7 @@ enum sc_reason sc_control_receive(struct sc_way *w)
 
 	if (hello && len != SC_HELLO_LEN)
 		return SC_DROP_bad_message;
-	if (hello && (body[0] > SC_WIRE_VERSION || body[1] < SC_WIRE_VERSION_LOW))
+	if (hello && (body[0] > node->version || body[1] < SC_WIRE_VERSION_LOW))
 		return SC_DROP_unknown_version;
 	if (sc_get64(m + OFF_SENDER) == 0)
 		return SC_DROP_no_session;
@@ -263,6 +292,8 @@ enum sc_reason sc_control_receive(struct sc_way *w)
 		return SC_OK;
 	case SC_VERB_PUBLISH:
 		return sc_publish_receive(node, peer, body, len);
+	case SC_VERB_REACH:
+		return sc_reach_receive(node, peer, body, len, seq);
 	default:
 		return sc_owner_receive(node, peer, body, len);
 	}
@@ -293,32 +324,58 @@ static void forgive_pause(struct sc_node *node)
 	}
 }
 
-/* A node has filled when everyone who is there has sent what this node is to hold. */
-static bool has_filled(const struct sc_node *node)
+/* Whether everyone who is there has sent what this node is to hold; of those who are
+ * filling themselves nothing is expected, if filled_only. */
+static bool was_told(const struct sc_node *node, bool filled_only)
 {
 	bool discovered = node->now_us - node->started_us >= DISCOVERY_US;
 
 	for (uint16_t i = 0; i < node->g->h.nodes; i++) {
 		const struct sc_peer *peer = &node->peers[i];
 
-		if (i != node->g->self &&
-		    (peer->alive ? !sc_publication_complete(&peer->pub) : !discovered))
+		if (i == node->g->self || (peer->alive && filled_only && !peer->peer_filled))
+			continue;
+		if (peer->alive ? !sc_publication_complete(&peer->pub) : !discovered)
 			return false;
 	}
 	return true;
 }
 
-/* It tells that it has filled, and in the same HELLO that it has more to tell: what it
- * had not told everyone before it restarted came back from those it had. */
-static void become_filled(struct sc_node *node)
+/* In the HELLO that says so each peer hears, too, that there is more to tell. */
+static void tell_everyone(struct sc_node *node)
 {
-	node->filled = true;
 	for (uint16_t i = 0; i < node->g->h.nodes; i++) {
 		if (!node->peers[i].alive)
 			continue;
 		walk_again(node, &node->peers[i]);
 		node->peers[i].hello_due_us = node->now_us;
 	}
+}
+
+/* Two nodes that both recall do not wait for each other: what a peer is told counts only
+ * when this node has recalled, and it recalls as soon as those who have filled told it. */
+static void fill(struct sc_node *node)
+{
+	if (node->past && was_told(node, true) && sc_recall(node))
+		tell_everyone(node);
+	if (node->past || !was_told(node, false))
+		return;
+	/* What this node had not told everyone before it restarted came back from those it
+	 * had. */
+	node->filled = true;
+	tell_everyone(node);
+}
+
+void sc_peers_changed(struct sc_node *node, bool others)
+{
+	for (uint16_t i = 0; i < node->g->h.nodes; i++)
+		if (node->peers[i].last_alive_us == 0)
+			node->peers[i].last_alive_us = node->now_us;
+	if (!others)
+		return;
+	/* Homes have moved: until everybody has gone over, nobody's "no" is certain. */
+	node->forgot_us = node->now_us;
+	tell_everyone(node);
 }
 
 void sc_peers_timers(struct sc_node *node)
@@ -331,14 +388,16 @@ void sc_peers_timers(struct sc_node *node)
 		if (i == node->g->self)
 			continue;
 		notice_death(node, peer);
-		if (peer->alive)
+		if (peer->alive) {
 			sc_publish_timers(node, peer);
+			sc_reach_timers(node, peer);
+		}
 		if (node->now_us >= peer->hello_due_us ||
 		    (peer->pub.ack_due_us && node->now_us >= peer->pub.ack_due_us))
 			send_hello(node, peer, false);
 	}
-	if (!node->filled && has_filled(node))
-		become_filled(node);
+	if (!node->filled)
+		fill(node);
 }
 
 /* Whether the peer has told how many batches it sent, at a time when it must have
@@ -349,8 +408,9 @@ static bool told_since(const struct sc_peer *peer, uint64_t since_us)
 	       (peer->rtt_us != 0 && peer->heard_us >= since_us + peer->rtt_us + SC_FLUSH_US);
 }
 
-bool sc_certain(const struct sc_node *node, uint64_t since_us)
+bool sc_certain(const struct sc_node *node, uint64_t since_us, uint64_t *missing)
 {
+	*missing = 0;
 	if (!node->filled || (node->forgot_us && node->now_us - node->forgot_us <= SC_COPY_S * SC_S))
 		return false;
 	for (uint16_t i = 0; i < node->g->h.nodes; i++) {
@@ -358,11 +418,11 @@ bool sc_certain(const struct sc_node *node, uint64_t since_us)
 
 		if (i == node->g->self)
 			continue;
-		if (peer->alive ? peer->peer_filled && sc_publication_complete(&peer->pub) &&
-					  told_since(peer, since_us) :
+		if (peer->alive ? peer->peer_filled && !peer->withholds &&
+					  sc_publication_complete(&peer->pub) && told_since(peer, since_us) :
 				  node->now_us - peer->last_alive_us > SC_COPY_S * SC_S)
 			continue;
-		return false;
+		*missing |= 1ull << node->g->node_pop[i];
 	}
-	return true;
+	return *missing == 0;
 }

@@ -50,7 +50,8 @@
 	X(no_buffer, "out of buffers in this burst")				\
 	X(not_ours, "neither to a VIP nor GUE to this node")			\
 	X(ttl_expired, "time to live ran out")					\
-	X(relay_unsupported, "RELAY, which this version does not speak")
+	X(relay_unsupported, "RELAY, which version 1 of the wire does not speak")	\
+	X(relay_unknown, "RELAY of a flow that is not known here either")
 
 /* Where a packet went that was not dropped. */
 #define SC_EXITS(X)								\
@@ -58,6 +59,8 @@
 	X(delivered_local, "given to this machine's own stack")			\
 	X(asked, "sent to its home in this PoP")				\
 	X(forwarded, "sent to the owner node in another PoP")			\
+	X(relayed, "handed to a PoP that can reach what this node cannot")	\
+	X(spilled, "handed to a PoP that has a ready backend")			\
 	X(consumed, "a control message, taken in")
 
 /* Everything else that is counted. */
@@ -69,6 +72,7 @@
 	X(tx_errors, "packets the kernel refused to send")			\
 	X(flows_new, "flows recorded on a SYN")					\
 	X(flows_learned, "flows recorded from a FORWARD of a flow unknown here")	\
+	X(flows_recalled, "flows taken over from this node's own table of before its restart")	\
 	X(flows_expired, "flows that ended by their idle time")			\
 	X(flows_evicted_half_open, "half-open flows that made room")		\
 	X(flows_evicted_closing, "closing flows that made room")		\
@@ -78,11 +82,13 @@
 	X(certain_no, "unknown flows given to the Maglev choice after two certain refusals")	\
 	X(forward_received, "FORWARD packets taken in")				\
 	X(ask_received, "ASK packets taken in")					\
+	X(relay_received, "RELAY packets taken in")				\
 	X(icmp_steered, "ICMP errors steered to their flow's backend")		\
 	X(segments_cut, "TCP segments cut in two to fit the path")		\
 	X(too_big_sent, "packet-too-big answers sent")				\
 	X(owner_sent, "OWNER answers sent")					\
 	X(owner_received, "OWNER answers taken in")				\
+	X(reach_received, "REACH messages taken in")				\
 	X(claims_won, "conflicting claims in which this node's entry stayed")	\
 	X(claims_lost, "conflicting claims in which another PoP's entry won")	\
 	X(hello_sent, "HELLOs sent")						\
@@ -93,6 +99,7 @@
 	X(publish_batches_acked, "publication batches acknowledged")		\
 	X(publish_batches_resent, "publication batches sent again")		\
 	X(publish_overflow, "publications given up because a peer's window was full")	\
+	X(publish_withheld, "half-open flows not published, because a flood begins more than the limit")	\
 	X(walks_started, "table walks begun for a peer")			\
 	X(walks_finished, "table walks finished for a peer")
 

@@ -5,6 +5,7 @@
 
 #include "flow_table.h"
 #include "lookup.h"
+#include "memory.h"
 #include "node.h"
 #include "wire.h"
 
@@ -60,7 +61,12 @@ struct sc_peer {
 	uint32_t hellos;		/* how many were */
 	uint32_t rtt_us;
 	bool peer_filled;
-	uint8_t version;
+	bool withholds;			/* half-open flows, as it says */
+	uint8_t version;		/* spoken with it */
+	/* What it cannot reach itself: bit i, PoP i of the generation. */
+	uint64_t unreached;
+	uint64_t reach_seq;		/* of the message that told so */
+	uint64_t reach_due_us;		/* when it is told what this node cannot reach */
 	/* Flows to tell it at the end of this burst. */
 	struct sc_record owner[SC_BATCH_FLOWS];
 	uint16_t owner_count;
@@ -73,12 +79,25 @@ struct sc_refusal {
 	uint64_t since_us;	/* 0: empty */
 };
 
+/* At most so many of something in a second. */
+struct sc_rate {
+	uint64_t since_us;
+	uint32_t used;
+};
+
+/* Where the counts that follow the fixed ones are. */
+struct sc_counts {
+	uint64_t *service;		/* [services][SC_TRAFFIC_COUNT] */
+	uint64_t *backend;		/* [backends][SC_TRAFFIC_COUNT] */
+	uint64_t *flows;		/* [backends] */
+};
+
 struct sc_node {
 	struct sc_generation *g;
 	uint64_t boot_id;
+	uint8_t version;		/* the highest of the wire that it speaks */
 	uint64_t *counters;
-	uint64_t *service_counters;	/* [services][SC_TRAFFIC_COUNT] */
-	uint64_t *backend_counters;	/* [backends][SC_TRAFFIC_COUNT] */
+	struct sc_counts counts;
 	struct sc_addr self;
 	uint32_t self_id;
 	uint64_t started_us;		/* 0: not yet */
@@ -86,15 +105,20 @@ struct sc_node {
 	uint16_t tick;
 	bool filled;
 	uint64_t forgot_us;		/* when a living flow had to be forgotten, 0: never */
+	uint64_t withheld_us;		/* when a half-open flow was last not published, 0: never */
 	uint64_t timers_us;		/* last call of the timers */
 	uint32_t walk_left;		/* buckets that this call may still walk */
 	struct sc_flow_table table;
+	void *memory;			/* what the table lives in, NULL: memory of its own */
+	void *past;			/* what is to be recalled, NULL: nothing, or no more */
+	uint32_t recall_next;		/* bucket of past */
+	uint32_t *census;		/* [backends] flows seen by the sweep since census_from */
+	uint32_t census_from;		/* bucket */
 	uint32_t sweep_next;		/* bucket */
 	uint32_t sweep_pass;
 	uint64_t sweep_us;
 	struct sc_refusal refusals[SC_NEGATIVE_SLOTS];
-	uint64_t icmp_window_us;
-	uint32_t icmp_sent;
+	struct sc_rate icmp, half_open, relay, spill;
 	struct sc_peer *peers;		/* one for each node row, this node's unused */
 	/* Where packets leave; valid during one call. */
 	struct sc_out *out;
@@ -111,6 +135,7 @@ struct sc_way {
 	uint64_t flow;
 	uint16_t service;		/* row */
 	uint8_t verb;			/* enum sc_verb; 0: a raw VIP packet */
+	uint8_t version;		/* of the wire, when it came from a node */
 	uint16_t origin;		/* node row that sent it, SC_NO_ROW: raw */
 	uint32_t named;			/* backend that private data names */
 };
@@ -119,6 +144,23 @@ static inline void sc_count(struct sc_node *node, unsigned int counter)
 {
 	node->counters[counter]++;
 }
+
+/* One more of at most per_s in a second? */
+static inline bool sc_allows(const struct sc_node *node, struct sc_rate *rate, uint32_t per_s)
+{
+	if (node->now_us - rate->since_us >= SC_S) {
+		rate->since_us = node->now_us;
+		rate->used = 0;
+	}
+	if (rate->used >= per_s)
+		return false;
+	rate->used++;
+	return true;
+}
+
+/* node.c. */
+struct sc_counts sc_counts_of(uint64_t *counters, const struct sc_generation *g);
+uint32_t sc_scratch_size(const struct sc_generation *g);
 
 /* forward.c. */
 void sc_forward_burst(struct sc_node *node, struct sc_packet *burst, unsigned int n);
@@ -143,6 +185,9 @@ uint16_t sc_home(const struct sc_node *node, uint64_t flow, uint16_t pop);
 unsigned int sc_holders(const struct sc_node *node, uint64_t flow, uint16_t backend_pop,
 			uint16_t rows[SC_MAX_NODES]);
 
+/* Whether row answers: alive and filled. */
+bool sc_serving(const struct sc_node *node, uint16_t row);
+
 /* Whether row is among them, were it filled. */
 bool sc_holds(const struct sc_node *node, uint64_t flow, uint16_t backend_pop, uint16_t row);
 
@@ -158,21 +203,58 @@ struct sc_flow_entry *sc_record_flow(struct sc_node *node, uint64_t flow, uint32
 /* A packet of the flow passed here, at its home: state, time, publication. */
 void sc_touch(struct sc_node *node, struct sc_flow_entry *e, const struct sc_way *w);
 
+/* Tells the holders. Half-open flows, and the end of such, only up to a limit. */
 void sc_publish(struct sc_node *node, const struct sc_flow_entry *e, enum sc_flow_state state);
+
+/* Whether a flow in its handshake may be known to this node alone. */
+bool sc_withholds(const struct sc_node *node);
+
+/* Takes over an entry that an earlier life of this node left, unless it has expired or
+ * somebody told of the flow since. */
+void sc_take_back(struct sc_node *node, const struct sc_flow_entry *left);
 void sc_take_record(struct sc_node *node, const struct sc_record *r, uint16_t origin);
 void sc_take_owner(struct sc_node *node, const struct sc_record *r, uint16_t origin);
 struct sc_record sc_make_record(const struct sc_node *node, const struct sc_flow_entry *e,
 				enum sc_flow_state state);
 void sc_sweep(struct sc_node *node);
 
+/* recall.c: goes on recalling; whether all is done. */
+bool sc_recall(struct sc_node *node);
+
+/* relay.c: what this node cannot reach or serve is handed to another PoP, once. */
+
+/* A known flow's packet, whose owner node in PoP index pop is out of reach. */
+enum sc_reason sc_relay_known(struct sc_way *w, uint16_t pop, uint32_t backend);
+
+/* A packet of a flow that only PoPs out of this node's reach or knowledge may know:
+ * missing, a mask, 0 if it is this node's own knowledge that lacks. */
+enum sc_reason sc_relay_unknown(struct sc_way *w, uint64_t missing);
+
+/* A packet that begins anew, or is of no flow, for a service without a ready backend in
+ * this PoP. */
+enum sc_reason sc_spill(struct sc_way *w);
+
+void sc_reach_timers(struct sc_node *node, struct sc_peer *peer);
+void sc_reach_changed(struct sc_node *node);
+enum sc_reason sc_reach_receive(struct sc_node *node, struct sc_peer *peer, const uint8_t *body,
+				uint16_t len, uint64_t seq);
+
 /* peer.c: sessions, HELLOs, certainty. */
+
+/* A peer for each node row of g, not heard of yet. NULL: no memory. */
+struct sc_peer *sc_peers_new(const struct sc_generation *g);
+void sc_peers_free(struct sc_peer *peers, uint32_t n);
 void sc_peers_init(struct sc_node *node);
+
+/* After a swap; others: the fleet has other nodes now. */
+void sc_peers_changed(struct sc_node *node, bool others);
 enum sc_reason sc_control_receive(struct sc_way *w);
 void sc_peers_timers(struct sc_node *node);
 
 /* Whether a "no" of this node is certain; of a flow first asked for at since_us (0:
- * now), also against a publication that was lost on its way and not missed yet. */
-bool sc_certain(const struct sc_node *node, uint64_t since_us);
+ * now), also against a publication that was lost on its way and not missed yet. If not,
+ * *missing is the PoPs whose word lacks, as a mask; 0: this node's own. */
+bool sc_certain(const struct sc_node *node, uint64_t since_us, uint64_t *missing);
 
 /* Sends one control message in the peer's session. */
 enum sc_reason sc_send_control(struct sc_node *node, struct sc_peer *peer, enum sc_verb verb,

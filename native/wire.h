@@ -6,8 +6,9 @@
 #include <stdint.h>
 
 enum {
-	SC_WIRE_VERSION = 1,
+	SC_WIRE_VERSION = 2,
 	SC_WIRE_VERSION_LOW = 1,
+	SC_WIRE_VERSION_RELAY = 2,	/* the first that speaks RELAY and REACH */
 	SC_GUE_PORT = 6080,
 	SC_GUE_LEN = 4,
 	SC_GUE_CONTROL = 0x20,		/* C bit in the first byte */
@@ -27,8 +28,11 @@ enum {
 	SC_OWNER_HEAD = 8,
 	SC_RECORD_LEN = 16,
 
+	SC_REACH_HEAD = 8,
+
 	SC_HELLO_FILLED = 1,
 	SC_HELLO_WALK_DONE = 4,
+	SC_HELLO_WITHHOLDS = 8,
 };
 
 enum sc_verb {
@@ -39,6 +43,7 @@ enum sc_verb {
 	SC_VERB_HELLO = 4,
 	SC_VERB_PUBLISH = 5,
 	SC_VERB_OWNER = 6,
+	SC_VERB_REACH = 7,
 	/* Not on the wire: plain GUE from a node of this PoP, for a backend that is
 	 * delivered locally here. */
 	SC_VERB_PLAIN = 16,

@@ -26,7 +26,7 @@ enum {
 	SIM_FAMILIES = 2,		/* service 0 is the IPv4 VIP, service 1 the IPv6 one */
 	SIM_TURNS = 8,
 	SIM_MESSAGES = 8,		/* failures kept in words */
-	SIM_HANDLED_MAX = 3,		/* nodes that handle one packet */
+	SIM_HANDLED_MAX = 4,		/* nodes that handle one packet: ingress, home, relay, owner */
 	SIM_NOBODY = 0x7fffffff,	/* no connection */
 };
 

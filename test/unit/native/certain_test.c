@@ -10,7 +10,7 @@ enum { CLIENT = 0xcb007101, SYN = SC_TCP_SYN, ACK = SC_TCP_ACK };
 
 static bool certain(const struct fleet *f, int pop, int n)
 {
-	return sc_certain(f->node[fleet_index(f, pop, n)], 0);
+	return sc_certain(f->node[fleet_index(f, pop, n)], 0, &(uint64_t){ 0 });
 }
 
 static uint16_t port_at_home(const struct fleet *f, int pop, int n, uint16_t from)

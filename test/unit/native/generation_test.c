@@ -313,7 +313,11 @@ TEST("a fleet at all its limits loads, and every backend and service is found")
 
 TEST("a node refuses options that it cannot run with, and leaves the generation to its caller")
 {
-	static const struct sc_node_options bad[] = { { 0, 64 }, { 1, 0 }, { 1, SC_MAX_FLOW_ENTRIES + 1u } };
+	static const struct sc_node_options bad[] = {
+		{ .boot_id = 0, .flow_entries = 64 }, { .boot_id = 1, .flow_entries = 0 },
+		{ .boot_id = 1, .flow_entries = SC_MAX_FLOW_ENTRIES + 1u },
+		{ .boot_id = 1, .flow_entries = 64, .wire_version = SC_WIRE_VERSION + 1 },
+	};
 	struct sc_generation *g;
 	struct sc_node *node = NULL;
 	uint64_t *counters;
@@ -321,12 +325,12 @@ TEST("a node refuses options that it cannot run with, and leaves the generation 
 
 	REQUIRE(plan_load(sound(), &g, &why) == 0);
 	counters = calloc(sc_counter_slots(g), sizeof(*counters));
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < 4; i++)
 		CHECK_EQ(sc_node_new(&bad[i], g, counters, &node), -EINVAL);
 	sc_generation_free(g);
 	sound()->h.self = 0;
 	REQUIRE(plan_load(&plan, &g, &why) == 0);
-	CHECK_EQ(sc_node_new(&(struct sc_node_options){ 1, 64 }, g, counters, &node), -EINVAL);
+	CHECK_EQ(sc_node_new(&(struct sc_node_options){ .boot_id = 1, .flow_entries = 64 }, g, counters, &node), -EINVAL);
 	sc_generation_free(g);
 	sc_node_free(NULL);
 	sc_generation_free(NULL);

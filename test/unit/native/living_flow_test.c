@@ -105,13 +105,13 @@ TEST("a node that had to forget living flows is certain of nothing until copies 
 	fleet_start_node(&f, 2, 1, 0x9999, 64);
 	fleet_run(&f, 5 * SC_S);
 	b = f.node[1];
-	CHECK(sc_certain(b, 0));
+	CHECK(sc_certain(b, 0, &(uint64_t){ 0 }));
 	for (uint16_t port = 1; port < 400; port++) {
 		fleet_client(&f, 1, 1, CLIENT, port, SYN, 0);
 		fleet_client(&f, 1, 1, CLIENT, port, ACK, 0);
 	}
 	fleet_run(&f, 2 * SC_S);
-	CHECK(!sc_certain(b, 0));
+	CHECK(!sc_certain(b, 0, &(uint64_t){ 0 }));
 	fleet_run_in_steps(&f, (SC_COPY_S + 10) * SC_S, 250 * SC_MS);
 	CHECK_EQ(f.counters[1][SC_C_certain_no], 0);
 	fleet_stop(&f);

@@ -519,7 +519,7 @@ TEST("in the largest fleet every peer gets its HELLO in time, though not in one 
 	p->h.self = 1;
 	REQUIRE(plan_load(p, &g, &why) == 0);
 	counters = calloc(sc_counter_slots(g), sizeof(*counters));
-	REQUIRE(sc_node_new(&(struct sc_node_options){ 5, 64 }, g, counters, &node) == 0);
+	REQUIRE(sc_node_new(&(struct sc_node_options){ .boot_id = 5, .flow_entries = 64 }, g, counters, &node) == 0);
 	for (uint64_t us = SC_S; us < 2 * SC_S; us += SC_TIMER_US) {
 		sc_timers(node, us, out);
 		for (unsigned int i = 0; i < out->n; i++)

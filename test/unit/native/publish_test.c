@@ -357,7 +357,7 @@ TEST("over a path that loses, repeats and reorders, every node knows in the end 
 	f.fate = NULL;
 	fleet_run(&f, 10 * SC_S);
 	for (int i = 0; i < f.n; i++) {
-		CHECK(sc_certain(f.node[i], 0));
+		CHECK(sc_certain(f.node[i], 0, &(uint64_t){ 0 }));
 		CHECK_EQ(fleet_unaccounted(&f, i), 0);
 		for (int k = 0; k < f.n; k++)
 			if (k != i)

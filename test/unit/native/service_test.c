@@ -395,8 +395,8 @@ TEST("traffic is counted by service and by backend, bytes and new flows too")
 	fleet_client(&f, 1, 1, CLIENT, 1, SYN, 0);
 	fleet_client(&f, 1, 1, CLIENT, 1, ACK, 100);
 	fleet_client(&f, 1, 1, CLIENT, 1, ACK, 1460);
-	s = f.node[0]->service_counters;
-	b = f.node[0]->backend_counters;
+	s = f.node[0]->counts.service;
+	b = f.node[0]->counts.backend;
 	for (int i = 0; i < 2; i++, s = b) {
 		CHECK_EQ(s[SC_TRAFFIC_PACKETS], 3);
 		CHECK_EQ(s[SC_TRAFFIC_BYTES], 40 + 140 + 1500);

@@ -1,0 +1,53 @@
+/* Recall: what a restarted node takes from its own memory of before. Called by peer.c
+ * when the peers that can tell have told, before the node counts as filled. See memory.h.
+ * Its peers' word comes first: they heard what happened since. What is recalled is what
+ * nobody else answers for: flows of this node's own PoP, and of PoPs that are out of
+ * reach or begin anew themselves. */
+#include "state.h"
+
+/* An entry of a process that may have died in the midst of anything. */
+static bool believable(const struct sc_node *node, const struct sc_flow_entry *e, uint32_t bucket)
+{
+	return e->state != SC_FLOW_NONE && !e->cached &&
+	       sc_flow_belongs(sc_memory_mask(node->past), e->flow, bucket) &&
+	       sc_flow_idle(e, node->tick) <= UINT16_MAX / 2;
+}
+
+static bool answered_for(const struct sc_node *node, const struct sc_flow_entry *e, uint64_t away_us)
+{
+	uint16_t pop = sc_pop_of_backend(node->g, e->backend);
+	uint16_t row = pop == SC_NO_ROW ? SC_NO_ROW : sc_home(node, e->flow, pop);
+
+	if (pop == SC_NO_ROW)
+		return true;	/* by nobody, ever */
+	if (row == SC_NO_ROW || row == node->g->self || !sc_serving(node, row))
+		return false;
+	return pop != node->g->own_pop || away_us > SC_RECALL_BESIDE_S * SC_S;
+}
+
+bool sc_recall(struct sc_node *node)
+{
+	uint64_t alive_us, away_us;
+
+	if (!node->past)
+		return true;
+	alive_us = sc_memory_alive_us(node->past);
+	away_us = node->started_us - alive_us;
+	if (node->started_us < alive_us || away_us > SC_RECALL_S * SC_S) {
+		node->past = NULL;
+		return true;
+	}
+	for (uint32_t n = 0; n < SC_WALK_BUCKETS; n++) {
+		const struct sc_flow_bucket *b = &sc_memory_buckets(node->past)[node->recall_next];
+
+		for (int i = 0; i < SC_FLOW_WAYS; i++)
+			if (believable(node, &b->way[i], node->recall_next) &&
+			    !answered_for(node, &b->way[i], away_us))
+				sc_take_back(node, &b->way[i]);
+		if (node->recall_next++ == sc_memory_mask(node->past)) {
+			node->past = NULL;
+			return true;
+		}
+	}
+	return false;
+}
