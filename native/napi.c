@@ -241,7 +241,7 @@ static bool get_node_options(napi_env env, napi_value boot_id, napi_value flow_e
 static napi_value start_node(napi_env env, napi_callback_info info)
 {
 	struct sc_worker_config config = { .role = SC_WORKER_NODE };
-	struct sc_node_options options;
+	struct sc_node_options options = { 0 };
 	struct sc_generation *g;
 	struct worker_handle *h;
 	struct port_handle *port;
@@ -470,7 +470,7 @@ static napi_value new_node(napi_env env, napi_callback_info info)
 		{ .utf8name = "timers", .method = node_timers, .attributes = napi_enumerable },
 		{ .utf8name = "look", .method = node_look, .attributes = napi_enumerable },
 	};
-	struct sc_node_options options;
+	struct sc_node_options options = { 0 };
 	struct sc_generation *g;
 	struct node_handle *h;
 	napi_value object;

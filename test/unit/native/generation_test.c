@@ -351,7 +351,7 @@ TEST("a node that has not begun can be looked at")
 	sc_node_look(f.node[0], f.now_us, &view);
 	CHECK(view.certain);
 	for (int i = 0; i < 3; i++)
-		CHECK(view.peers[i].up && view.peers[i].filled && view.peers[i].peer_filled && view.peers[i].version == 1);
+		CHECK(view.peers[i].up && view.peers[i].filled && view.peers[i].peer_filled && view.peers[i].version == SC_WIRE_VERSION);
 	CHECK_EQ(view.peers[0].id, fleet_node_id(1, 2));
 	CHECK_EQ(view.peers[2].pop, 2);
 	fleet_stop(&f);

@@ -65,7 +65,7 @@ TEST("two nodes that start together meet within two HELLOs")
 	start(&f);
 	fleet_run(&f, 1100 * SC_MS);
 	CHECK(met(&f));
-	CHECK_EQ(peer_of(&f, 0)->version, 1);
+	CHECK_EQ(peer_of(&f, 0)->version, SC_WIRE_VERSION);
 	fleet_stop(&f);
 	forget();
 }
@@ -261,7 +261,7 @@ TEST("recorded HELLOs of a dead node do not bring it back to life")
 TEST("messages may come in any order within 64, and are taken once")
 {
 	struct fleet f;
-	uint64_t hellos;
+	uint64_t taken, sent = 0;
 
 	start(&f);
 	fleet_run(&f, 5 * SC_S);
@@ -272,16 +272,19 @@ TEST("messages may come in any order within 64, and are taken once")
 		peer_of(&f, 1)->hello_due_us = f.now_us;
 		fleet_run(&f, 2 * SC_MS);
 	}
-	hellos = f.counters[0][SC_C_hello_received];
+	taken = f.counters[0][SC_C_consumed];
 	for (unsigned int k = taped; k-- > 0;)
-		if (tape[k].to == 0)
+		if (tape[k].to == 0) {
 			fleet_hand(&f, 0, tape[k].data, tape[k].len);
-	CHECK_EQ(f.counters[0][SC_C_hello_received], hellos + 64);
-	CHECK_EQ(drops(&f, 0, SC_DROP_replayed), 6);
+			sent++;
+		}
+	CHECK(sent >= 70);
+	CHECK_EQ(f.counters[0][SC_C_consumed], taken + 64);
+	CHECK_EQ(drops(&f, 0, SC_DROP_replayed), sent - 64);
 	for (unsigned int k = 0; k < taped; k++)
 		if (tape[k].to == 0)
 			fleet_hand(&f, 0, tape[k].data, tape[k].len);
-	CHECK_EQ(f.counters[0][SC_C_hello_received], hellos + 64);
+	CHECK_EQ(f.counters[0][SC_C_consumed], taken + 64);
 	fleet_stop(&f);
 	forget();
 }

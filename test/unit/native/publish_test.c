@@ -308,7 +308,7 @@ TEST("records of states that no version 1 node knows are passed over, the rest o
 	fleet_stop(&f);
 }
 
-TEST("an age beyond 511 is read as 511, and a record of an unknown backend is not kept")
+TEST("an age beyond 511 is read as 511, and a record of a backend is kept whose PoP is known")
 {
 	struct fleet f;
 	struct sc_record r = { .flow = 5, .backend = fleet_backend_id(2, 1), .age = 8191, .state = SC_FLOW_ESTABLISHED };
@@ -317,9 +317,12 @@ TEST("an age beyond 511 is read as 511, and a record of an unknown backend is no
 	sc_take_record(f.node[0], &r, 1);
 	CHECK_EQ(sc_flow_age(sc_flow_find(&f.node[0]->table, 5), f.node[0]->tick), SC_AGE_MAX);
 	r.flow = 6;
-	r.backend = fleet_backend_id(2, 9);
+	r.backend = fleet_backend_id(9, 1);
 	sc_take_record(f.node[0], &r, 1);
 	CHECK(sc_flow_find(&f.node[0]->table, 6) == NULL);
+	r.backend = fleet_backend_id(2, 9);	/* a rollout that has not come here yet */
+	sc_take_record(f.node[0], &r, 1);
+	CHECK(sc_flow_find(&f.node[0]->table, 6) != NULL);
 	fleet_stop(&f);
 }
 

@@ -347,12 +347,13 @@ TEST("packets of a flow follow it to a backend that drains or is down, and so do
 	}
 }
 
-TEST("past its handshake a SYN goes elsewhere when the flow's backend drains or is down, and all hear of it")
+TEST("past its handshake a SYN goes elsewhere when the flow's backend is down, and all hear of it; one that drains gets it")
 {
 	for (uint8_t state = SC_BACKEND_DRAINING; state <= SC_BACKEND_DOWN; state++) {
 		for (int closing = 0; closing < 2; closing++) {
 			struct fleet f;
 			uint16_t port = 0;
+			uint32_t to = fleet_backend_ip(1, state == SC_BACKEND_DOWN ? 2 : 1);
 
 			fleet_start(&f, 2, 1, 2, 64);
 			fleet_run(&f, 5 * SC_S);
@@ -361,27 +362,55 @@ TEST("past its handshake a SYN goes elsewhere when the flow's backend drains or 
 			fleet_client(&f, 1, 1, CLIENT, port, closing ? FIN : ACK, 0);
 			fleet_run(&f, 20 * SC_S);
 			set_state(&f, state);
-			CHECK_EQ(fleet_client(&f, 1, 1, CLIENT, port, SYN, 0), fleet_backend_ip(1, 2));
-			CHECK_EQ(fleet_client(&f, 1, 1, CLIENT, port, ACK, 0), fleet_backend_ip(1, 2));
+			CHECK_EQ(fleet_client(&f, 1, 1, CLIENT, port, SYN, 0), to);
+			CHECK_EQ(fleet_client(&f, 1, 1, CLIENT, port, ACK, 0), to);
 			fleet_run(&f, 10 * SC_MS);
-			CHECK_EQ(fleet_client(&f, 2, 1, CLIENT, port, ACK, 0), fleet_backend_ip(1, 2));
+			CHECK_EQ(fleet_client(&f, 2, 1, CLIENT, port, ACK, 0), to);
 			fleet_stop(&f);
 		}
 	}
 }
 
-TEST("a PoP without a ready backend drops new connections as such, and forwards the old ones")
+static void drained_everywhere(const struct fleet *f, struct plan *p, int pop, int self)
+{
+	(void)f;
+	(void)pop;
+	(void)self;
+	p->pool[0].size = 0;
+	for (uint32_t i = 0; i < p->h.backends; i++)
+		p->backend[i].state = SC_BACKEND_DRAINING;
+}
+
+TEST("a new connection is dropped as such where no PoP has a ready backend")
 {
 	struct fleet f;
-	uint32_t at;
+
+	fleet_shape(&f, 2, 1, 2);
+	f.change = drained_everywhere;
+	fleet_begin(&f, 64);
+	fleet_run(&f, 5 * SC_S);
+	CHECK_EQ(fleet_client(&f, 2, 1, CLIENT, 2, SYN, 0), 0);
+	CHECK_EQ(f.counters[1][SC_DROP_no_backend], 1);
+	CHECK_EQ(fleet_unaccounted(&f, 1), 0);
+	fleet_stop(&f);
+}
+
+TEST("a PoP without a ready backend hands new connections to one that has, and forwards the old ones")
+{
+	struct fleet f;
+	uint32_t at, spilled;
 
 	fleet_start(&f, 2, 1, 2, 64);
 	fleet_run(&f, 5 * SC_S);
 	at = fleet_client(&f, 1, 1, CLIENT, 1, SYN, 0);
 	fleet_run(&f, 10 * SC_MS);
 	f.node[1]->g->pools[0].size = 0;
-	CHECK_EQ(fleet_client(&f, 2, 1, CLIENT, 2, SYN, 0), 0);
-	CHECK_EQ(f.counters[1][SC_DROP_no_backend], 1);
+	spilled = fleet_client(&f, 2, 1, CLIENT, 2, SYN, 0);
+	CHECK_EQ(spilled >> 16, 0x0a01);
+	CHECK_EQ(f.counters[1][SC_C_spilled], 1);
+	CHECK_EQ(f.counters[0][SC_C_relay_received], 1);
+	CHECK_EQ(f.counters[0][SC_C_flows_new], 2);
+	CHECK_EQ(fleet_client(&f, 2, 1, CLIENT, 2, ACK, 0), spilled);
 	CHECK_EQ(fleet_client(&f, 2, 1, CLIENT, 1, ACK, 0), at);
 	fleet_stop(&f);
 }
