@@ -335,7 +335,7 @@ static void sweep_bucket(struct sc_node *node, uint32_t bucket)
 		}
 		count_flow(node, e);
 		sc_flow_set_age(e, node->tick, sc_flow_age(e, node->tick));
-		if (republish && owned(node, e))
+		if (republish && e->state != SC_FLOW_HALF_OPEN && owned(node, e))
 			sc_publish(node, e, e->state);
 	}
 }

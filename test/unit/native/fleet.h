@@ -45,6 +45,8 @@ struct fleet {
 	bool ip6;			/* outer packets are IPv6 */
 	/* Changes what node self of PoP pop starts with; NULL: nothing. */
 	void (*change)(const struct fleet *f, struct plan *p, int pop, int self);
+	/* Changes the options that node i starts with; NULL: nothing. */
+	void (*options)(const struct fleet *f, int i, struct sc_node_options *o);
 	/* Says how many copies (<= FLEET_COPIES) of a packet between nodes arrive, and
 	 * after how long each; NULL: one, at once. */
 	unsigned int (*fate)(struct fleet *f, int to, const uint8_t *data, uint32_t len,
@@ -130,20 +132,30 @@ static inline uint8_t *fleet_blob(const struct fleet *f, int pop, int self, size
 	return blob;
 }
 
-static inline void fleet_start_node(struct fleet *f, int pop, int n, uint64_t boot, uint32_t entries)
+static inline struct sc_generation *fleet_generation(const struct fleet *f, int pop, int self)
 {
-	int i = fleet_index(f, pop, n);
-	struct sc_node_options o = { .boot_id = boot, .flow_entries = entries };
 	struct sc_generation *g;
 	const char *why;
 	size_t len;
-	uint8_t *blob = fleet_blob(f, pop, n, &len);
+	uint8_t *blob = fleet_blob(f, pop, self, &len);
 
 	if (sc_generation_load(blob, len, &g, &why) < 0) {
 		fprintf(stderr, "fleet.h: the generation does not load: %s\n", why);
 		abort();
 	}
 	free(blob);
+	return g;
+}
+
+static inline void fleet_start_node(struct fleet *f, int pop, int n, uint64_t boot, uint32_t entries)
+{
+	int i = fleet_index(f, pop, n);
+	struct sc_node_options o = { .boot_id = boot, .flow_entries = entries };
+	struct sc_generation *g;
+
+	g = fleet_generation(f, pop, n);
+	if (f->options)
+		f->options(f, i, &o);
 	f->counters[i] = calloc(sc_counter_slots(g), sizeof(uint64_t));
 	if (sc_node_new(&o, g, f->counters[i], &f->node[i]) < 0)
 		abort();
@@ -159,6 +171,33 @@ static inline void fleet_stop_node(struct fleet *f, int pop, int n)
 	free(f->counters[i]);
 	f->node[i] = NULL;
 	f->dead[i] = true;
+}
+
+/* Node n of PoP pop goes over to what f->change says now. */
+static inline void fleet_reload_node(struct fleet *f, int pop, int n)
+{
+	int i = fleet_index(f, pop, n);
+	struct sc_generation *g = fleet_generation(f, pop, n);
+	uint64_t *counters = calloc(sc_counter_slots(g), sizeof(uint64_t));
+	struct sc_swap *swap;
+	const char *why;
+
+	if (sc_swap_prepare(f->node[i], g, counters, &swap, &why) < 0) {
+		fprintf(stderr, "fleet.h: no reload: %s\n", why);
+		abort();
+	}
+	sc_swap_apply(f->node[i], swap);
+	sc_swap_free(swap);
+	free(f->counters[i]);
+	f->counters[i] = counters;
+}
+
+static inline void fleet_reload(struct fleet *f)
+{
+	for (int p = 1; p <= f->pops; p++)
+		for (int n = 1; n <= f->nodes_per_pop; n++)
+			if (!f->dead[fleet_index(f, p, n)])
+				fleet_reload_node(f, p, n);
 }
 
 /* A fleet that has not begun: its hooks can be set. */

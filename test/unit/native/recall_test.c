@@ -1,0 +1,323 @@
+/* A node's own memory: what a restarted node takes from the table of its earlier life, and what it does not believe. */
+#include "check.h"
+#include "fleet.h"
+#include "state.h"
+
+enum { CLIENT = 0xcb007101, SYN = SC_TCP_SYN, ACK = SC_TCP_ACK, ENTRIES = 1024 };
+
+static const struct sc_memory_id SELF = { .hash_seed = FLEET_SEED, .clock = "boot 1", .node = 101 };
+
+/* Of node 1 of PoP 1 alone. */
+static uint8_t *memory, *past;
+
+static uint8_t *region(void)
+{
+	uint8_t *r = aligned_alloc(64, sc_memory_size(ENTRIES));
+
+	memset(r, 0, sc_memory_size(ENTRIES));
+	sc_memory_init(r, ENTRIES, &SELF);
+	return r;
+}
+
+static void remember(const struct fleet *f, int i, struct sc_node_options *o)
+{
+	(void)f;
+	if (i != 0)
+		return;
+	o->memory = memory;
+	o->past = past;
+}
+
+static void begin(struct fleet *f, int pops, int nodes)
+{
+	memory = region();
+	past = NULL;
+	fleet_shape(f, pops, nodes, 2);
+	f->options = remember;
+	fleet_begin(f, ENTRIES);
+	fleet_run(f, 5 * SC_S);
+}
+
+static void stop(struct fleet *f)
+{
+	fleet_stop_node(f, 1, 1);
+	past = memory;
+	memory = region();
+}
+
+static void start_again(struct fleet *f)
+{
+	static uint64_t boot = 0x7000;
+
+	if (past && sc_memory_doubt(past, sc_memory_size(ENTRIES), &SELF)) {
+		free(past);
+		past = NULL;
+	}
+	fleet_start_node(f, 1, 1, ++boot, ENTRIES);
+}
+
+static void end(struct fleet *f)
+{
+	fleet_stop(f);
+	free(memory);
+	free(past);
+}
+
+static uint32_t connect(struct fleet *f, uint16_t port)
+{
+	uint32_t at = fleet_client(f, 1, 1, CLIENT, port, SYN, 0);
+
+	fleet_client(f, 1, 1, CLIENT, port, ACK, 0);
+	return at;
+}
+
+static uint64_t recalled(const struct fleet *f)
+{
+	return f->counters[0][SC_C_flows_recalled];
+}
+
+/* Only backend 2 of each PoP is ready from now on: a Maglev choice would show. */
+static void only_second(const struct fleet *f, struct plan *p, int pop, int self)
+{
+	(void)self;
+	for (int i = 0; i < FLEET_SLOTS; i++)
+		p->slot[i] = (uint16_t)((pop - 1) * f->backends_per_pop + 1);
+}
+
+TEST("the single node of a fleet knows every flow again, backend for backend, and answers at once")
+{
+	struct fleet f;
+	uint32_t at[100];
+
+	begin(&f, 1, 1);
+	for (uint16_t i = 0; i < 100; i++)
+		at[i] = connect(&f, i);
+	fleet_run(&f, 10 * SC_MS);
+	f.change = only_second;
+	stop(&f);
+	f.now_us += SC_S;
+	start_again(&f);
+	fleet_run(&f, 10 * SC_MS);
+	CHECK(f.node[0]->filled && f.node[0]->past == NULL);
+	CHECK_EQ(recalled(&f), 100);
+	for (uint16_t i = 0; i < 100; i++) {
+		CHECK_EQ(fleet_client(&f, 1, 1, CLIENT, i, ACK, 0), at[i]);
+		CHECK_EQ(fleet_client(&f, 1, 1, CLIENT, i, SYN, 0), at[i]);
+	}
+	end(&f);
+}
+
+TEST("a flow that nobody else had heard of survives in a fleet of several PoPs, and all hear of it")
+{
+	struct fleet f;
+	uint32_t at;
+
+	begin(&f, 2, 1);
+	at = connect(&f, 1);	/* the node dies before its publication is sent */
+	sc_memory_mark(memory, f.now_us, true);
+	f.change = only_second;
+	stop(&f);
+	f.now_us += SC_S;
+	start_again(&f);
+	fleet_run(&f, 5 * SC_S);
+	CHECK_EQ(recalled(&f), 1);
+	CHECK_EQ(fleet_client(&f, 1, 1, CLIENT, 1, ACK, 0), at);
+	CHECK_EQ(fleet_client(&f, 2, 1, CLIENT, 1, ACK, 0), at);
+	end(&f);
+}
+
+TEST("what the peers tell comes before what the node remembers")
+{
+	struct fleet f;
+	uint32_t at, elsewhere;
+
+	begin(&f, 2, 1);
+	at = connect(&f, 1);
+	fleet_run(&f, SC_S);
+	stop(&f);
+	/* The flow ends, and its port is used again at the other PoP. */
+	f.now_us += 5 * SC_S;
+	fleet_run(&f, 5 * SC_S);
+	sc_flow_remove(&f.node[1]->table, sc_flow_find(&f.node[1]->table, fleet_flow(CLIENT, 1)));
+	elsewhere = fleet_client(&f, 2, 1, CLIENT, 1, SYN, 0);
+	CHECK_EQ(elsewhere >> 16, 0x0a02);
+	CHECK(at != elsewhere);
+	start_again(&f);
+	fleet_run(&f, 5 * SC_S);
+	CHECK_EQ(fleet_client(&f, 1, 1, CLIENT, 1, ACK, 0), elsewhere);
+	CHECK_EQ(recalled(&f), 0);
+	end(&f);
+}
+
+TEST("two nodes that begin anew together do not wait for each other")
+{
+	struct fleet f;
+	uint32_t at;
+
+	begin(&f, 2, 1);
+	at = connect(&f, 1);
+	fleet_run(&f, SC_S);
+	stop(&f);
+	fleet_stop_node(&f, 2, 1);
+	f.now_us += SC_S;
+	fleet_start_node(&f, 2, 1, 0x9000, ENTRIES);
+	start_again(&f);
+	fleet_run(&f, 4 * SC_S);
+	CHECK(f.node[0]->filled && f.node[1]->filled);
+	CHECK_EQ(fleet_client(&f, 1, 1, CLIENT, 1, ACK, 0), at);
+	CHECK_EQ(fleet_client(&f, 2, 1, CLIENT, 1, ACK, 0), at);
+	end(&f);
+}
+
+TEST("a node that is cut off from all others at its start still follows what it knew of their flows")
+{
+	struct fleet f;
+	uint32_t at;
+
+	begin(&f, 2, 1);
+	at = fleet_client(&f, 2, 1, CLIENT, 1, SYN, 0);
+	fleet_client(&f, 2, 1, CLIENT, 1, ACK, 0);
+	fleet_run(&f, SC_S);
+	stop(&f);
+	f.now_us += SC_S;
+	f.dead[1] = true;	/* as good as cut off */
+	start_again(&f);
+	fleet_run(&f, 5 * SC_S);
+	CHECK(f.node[0]->filled);
+	CHECK_EQ(fleet_client(&f, 1, 1, CLIENT, 1, SYN, 0), 0);	/* a forged one, say */
+	f.dead[1] = false;
+	fleet_run(&f, 5 * SC_S);
+	CHECK_EQ(fleet_client(&f, 1, 1, CLIENT, 1, ACK, 0), at);
+	end(&f);
+}
+
+TEST("after a minute the siblings' word is enough, after a quarter of an hour nothing is recalled")
+{
+	static const struct { int nodes; uint64_t away_s; bool all; } cases[] = {
+		{ 2, 50, true }, { 2, 100, false }, { 1, 800, true }, { 1, 1000, false },
+	};
+
+	for (int i = 0; i < 4; i++) {
+		struct fleet f;
+		uint64_t n;
+
+		begin(&f, 1, cases[i].nodes);
+		for (uint16_t k = 0; k < 50; k++)
+			connect(&f, k);
+		fleet_run(&f, 10 * SC_MS);
+		n = f.node[0]->table.count[SC_FLOW_ESTABLISHED];
+		stop(&f);
+		/* The sibling forgets what is not its own, so that what is recalled shows. */
+		if (cases[i].nodes == 2)
+			for (uint16_t k = 0; k < 50; k++) {
+				struct sc_flow_entry *e = sc_flow_find(&f.node[1]->table, fleet_flow(CLIENT, k));
+
+				if (e)
+					sc_flow_remove(&f.node[1]->table, e);
+			}
+		f.now_us += (cases[i].away_s - 1) * SC_S;
+		fleet_run(&f, SC_S);
+		start_again(&f);
+		fleet_run(&f, 5 * SC_S);
+		CHECK(f.node[0]->filled && f.node[0]->past == NULL);
+		CHECK_EQ(recalled(&f), cases[i].all ? n : 0);
+		end(&f);
+	}
+}
+
+TEST("a table that is doubtful is not believed, and the reason says why")
+{
+	static const struct { size_t at; const char *why; } damages[] = {
+		{ 0, "it is no flow table" },
+		{ 8, "it is of another layout" },
+		{ 12, "its header is damaged" },
+		{ 16, "its header is damaged" },
+		{ 24, "its header is damaged" },
+		{ 40, "its header is damaged" },
+		{ 42, "it is of another layout" },
+		{ 48, "its header is damaged" },
+	};
+	struct sc_memory_id other = SELF;
+	uint8_t *r = region();
+	size_t size = sc_memory_size(ENTRIES);
+
+	CHECK_STR(sc_memory_doubt(r, size, &SELF), "its node had not filled");
+	sc_memory_mark(r, 5, false);
+	CHECK_STR(sc_memory_doubt(r, size, &SELF), "its node had not filled");
+	sc_memory_mark(r, 5, true);
+	CHECK(sc_memory_doubt(r, size, &SELF) == NULL);
+	CHECK_STR(sc_memory_doubt(r, size - 64, &SELF), "its header is damaged");
+	CHECK_STR(sc_memory_doubt(r, 10, &SELF), "it is no flow table");
+	for (size_t i = 0; i < sizeof(damages) / sizeof(damages[0]); i++) {
+		r[damages[i].at] ^= 1;
+		CHECK_STR(sc_memory_doubt(r, size, &SELF), damages[i].why);
+		r[damages[i].at] ^= 1;
+	}
+	other.node++;
+	CHECK_STR(sc_memory_doubt(r, size, &other), "it is another node's");
+	other = SELF;
+	other.hash_seed++;
+	CHECK_STR(sc_memory_doubt(r, size, &other), "it is another node's");
+	other = SELF;
+	other.clock[15]++;
+	CHECK_STR(sc_memory_doubt(r, size, &other), "the machine was started anew since");
+	free(r);
+}
+
+TEST("any garbage in the buckets is harmless: what cannot be true is left out, and what is recalled obeys the bounds")
+{
+	uint64_t random = check_seed();
+
+	for (int round = 0; round < 20; round++) {
+		struct fleet f;
+		uint32_t count[SC_FLOW_STATES] = { 0 };
+		const struct sc_flow_table *t;
+
+		begin(&f, 2, 2);
+		for (uint16_t i = 0; i < 100; i++)
+			connect(&f, i);
+		fleet_run(&f, 10 * SC_MS);
+		stop(&f);
+		for (int k = 0; k < 5000; k++)
+			past[SC_MEMORY_HEADER + check_random(&random) % (sc_memory_size(ENTRIES) - SC_MEMORY_HEADER)] =
+				(uint8_t)check_random(&random);
+		start_again(&f);
+		fleet_run(&f, 5 * SC_S);
+		CHECK(f.node[0]->filled);
+		t = &f.node[0]->table;
+		for (uint32_t b = 0; b <= t->mask; b++)
+			for (int k = 0; k < SC_FLOW_WAYS; k++) {
+				const struct sc_flow_entry *e = &t->buckets[b].way[k];
+
+				count[e->state]++;
+				CHECK(e->state == SC_FLOW_NONE || sc_flow_belongs(t->mask, e->flow, b));
+			}
+		for (int s = 1; s < SC_FLOW_STATES; s++)
+			CHECK_EQ(count[s], t->count[s]);
+		end(&f);
+	}
+}
+
+TEST("a smaller table recalls from a larger one")
+{
+	struct fleet f;
+	uint32_t at[50];
+
+	begin(&f, 1, 1);
+	for (uint16_t i = 0; i < 50; i++)
+		at[i] = connect(&f, i);
+	fleet_run(&f, 10 * SC_MS);
+	fleet_stop_node(&f, 1, 1);
+	past = memory;
+	memory = aligned_alloc(64, sc_memory_size(256));
+	memset(memory, 0, sc_memory_size(256));
+	sc_memory_init(memory, 256, &SELF);
+	f.now_us += SC_S;
+	fleet_start_node(&f, 1, 1, 5, 256);
+	fleet_run(&f, 10 * SC_MS);
+	for (uint16_t i = 0; i < 50; i++)
+		CHECK_EQ(fleet_client(&f, 1, 1, CLIENT, i, ACK, 0), at[i]);
+	end(&f);
+}
+
+CHECK_MAIN
