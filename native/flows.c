@@ -9,7 +9,7 @@ static const struct sc_timeouts *timeouts_of(const struct sc_node *node, const s
 
 static uint16_t backend_pop(const struct sc_node *node, uint32_t backend)
 {
-	return sc_pop_of_backend(node->g, backend);
+	return sc_place_of(node->g, backend).pop;
 }
 
 /* Whether this node answers for the flow: its backend is here, and so is its home. */

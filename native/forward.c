@@ -156,21 +156,16 @@ static enum sc_reason stateless(struct sc_way *w)
 	return has_state(w) || w->verb == SC_VERB_RELAY ? SC_DROP_no_backend : sc_spill(w);
 }
 
-/* To a backend by its id: delivered if it is of this PoP, else sent to the flow's owner
- * node, or past what lies between. */
-static enum sc_reason send_to(struct sc_way *w, uint32_t backend)
+/* To a backend of another PoP: to the flow's owner node there, or past what lies
+ * between. */
+static enum sc_reason forward(struct sc_way *w, uint32_t backend, uint16_t pop)
 {
 	struct sc_node *node = w->node;
-	uint16_t pop = sc_pop_of_backend(node->g, backend), row;
+	uint16_t row = pop == SC_NO_ROW ? SC_NO_ROW : sc_home(node, w->flow, pop);
 	enum sc_reason r;
 
-	if (pop == node->g->own_pop) {
-		row = sc_find_backend(node->g, backend);
-		return row == SC_NO_ROW ? SC_DROP_backend_gone : deliver(w, row);
-	}
 	if (pop == SC_NO_ROW)
 		return SC_DROP_backend_gone;
-	row = sc_home(node, w->flow, pop);
 	if (row == SC_NO_ROW)
 		return w->verb == SC_VERB_RELAY ? SC_DROP_peer_unreachable : sc_relay_known(w, pop, backend);
 	r = sc_gue_to_node(w, row, SC_VERB_FORWARD, backend);
@@ -180,11 +175,12 @@ static enum sc_reason send_to(struct sc_way *w, uint32_t backend)
 }
 
 /* Where a known flow goes. */
-static enum sc_reason follow(struct sc_way *w, const struct sc_flow_entry *e)
+static enum sc_reason follow(struct sc_way *w, const struct sc_flow_entry *e, struct sc_place at)
 {
-	if (sc_pop_of_backend(w->node->g, e->backend) != w->node->g->own_pop)
-		sc_count(w->node, e->cached ? SC_C_misrouted_cached : SC_C_misrouted_home);
-	return send_to(w, e->backend);
+	if (at.pop == w->node->g->own_pop)
+		return at.row == SC_NO_ROW ? SC_DROP_backend_gone : deliver(w, at.row);
+	sc_count(w->node, e->cached ? SC_C_misrouted_cached : SC_C_misrouted_home);
+	return forward(w, e->backend, at.pop);
 }
 
 static bool is_syn(const struct sc_way *w)
@@ -207,8 +203,13 @@ static enum sc_reason ingress(struct sc_way *w)
 		return home(w);
 	e = sc_known(node, w->flow);
 	if (e && e->state == SC_FLOW_ESTABLISHED && !(w->ip.tcp_flags & turning) &&
-	    sc_flow_idle(e, node->tick) * SC_TICK_S < SC_OWNER_CACHE_S)
-		return follow(w, e);
+	    sc_flow_idle(e, node->tick) * SC_TICK_S < SC_OWNER_CACHE_S) {
+		struct sc_place to = sc_place_of(node->g, e->backend);
+
+		/* The home may have a newer picture. */
+		if (to.row != SC_NO_ROW || to.pop != node->g->own_pop)
+			return follow(w, e, to);
+	}
 	r = sc_gue_to_node(w, at, SC_VERB_ASK, 0);
 	if (r == SC_OK)
 		sc_count(node, SC_C_asked);
@@ -265,13 +266,11 @@ static enum sc_reason unknown(struct sc_way *w)
 /* Whether a SYN of a known flow begins anew elsewhere: its backend is down, or not even
  * configured in its PoP. One that drains still gets it: its kernel knows whether the
  * connection lives. */
-static bool given_up(const struct sc_node *node, const struct sc_flow_entry *e)
+static bool given_up(const struct sc_node *node, const struct sc_flow_entry *e, struct sc_place at)
 {
-	uint16_t backend = sc_find_backend(node->g, e->backend);
-
-	if (backend == SC_NO_ROW)
-		return sc_pop_of_backend(node->g, e->backend) == node->g->own_pop;
-	return node->g->backends[backend].state == SC_BACKEND_DOWN && e->state != SC_FLOW_HALF_OPEN;
+	if (at.row == SC_NO_ROW)
+		return at.pop == node->g->own_pop;
+	return node->g->backends[at.row].state == SC_BACKEND_DOWN && e->state != SC_FLOW_HALF_OPEN;
 }
 
 /* The flow's home in this PoP. */
@@ -279,18 +278,20 @@ static enum sc_reason home(struct sc_way *w)
 {
 	struct sc_node *node = w->node;
 	struct sc_flow_entry *e = sc_known(node, w->flow);
+	struct sc_place at;
 
 	if (!e && !is_syn(w))
 		return unknown(w);
 	if (!e)		/* before it has filled, its PoPs may know the flow */
 		return node->filled ? choose(w, NULL) : SC_DROP_uncertain;
-	if (is_syn(w) && given_up(node, e))
+	at = sc_place_of(node->g, e->backend);
+	if (is_syn(w) && given_up(node, e, at))
 		return choose(w, e);
-	if (sc_pop_of_backend(node->g, e->backend) == node->g->own_pop)
+	if (at.pop == node->g->own_pop)
 		sc_touch(node, e, w);
 	if (w->origin != SC_NO_ROW)
 		sc_owner_to(node, w->origin, e);
-	return follow(w, e);
+	return follow(w, e, at);
 }
 
 /* The flow's home in another PoP than the one that the packet reached and that could not
@@ -298,6 +299,7 @@ static enum sc_reason home(struct sc_way *w)
 static enum sc_reason relayed(struct sc_way *w)
 {
 	const struct sc_flow_entry *e = sc_known(w->node, w->flow);
+	uint16_t pop;
 
 	if (w->named == 0 || (e && e->backend == w->named))
 		return home(w);
@@ -305,9 +307,8 @@ static enum sc_reason relayed(struct sc_way *w)
 		sc_owner_to(w->node, w->origin, e);
 		return SC_DROP_owner_differs;
 	}
-	if (sc_pop_of_backend(w->node->g, w->named) == w->node->g->own_pop)
-		return owner(w);
-	return send_to(w, w->named);
+	pop = sc_place_of(w->node->g, w->named).pop;
+	return pop == w->node->g->own_pop ? owner(w) : forward(w, w->named, pop);
 }
 
 /* The owner node, or who stands in for it. */

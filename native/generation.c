@@ -61,11 +61,13 @@ uint16_t sc_find_backend(const struct sc_generation *g, uint32_t id)
 	}
 }
 
-uint16_t sc_pop_of_backend(const struct sc_generation *g, uint32_t id)
+struct sc_place sc_place_of(const struct sc_generation *g, uint32_t id)
 {
 	uint16_t row = sc_find_backend(g, id);
 
-	return row != SC_NO_ROW ? g->backend_pop[row] : sc_find_pop(g, (uint16_t)(id >> 20));
+	return (struct sc_place){
+		row != SC_NO_ROW ? g->backend_pop[row] : sc_find_pop(g, (uint16_t)(id >> 20)), row,
+	};
 }
 
 uint16_t sc_find_pop(const struct sc_generation *g, uint16_t id)

@@ -75,10 +75,13 @@ uint16_t sc_find_portless_service(const struct sc_generation *g, const struct sc
 
 uint16_t sc_find_backend(const struct sc_generation *g, uint32_t id);
 
-/* The PoP of a backend, as an index into pops, by its id alone when it is not configured
- * here: during a rollout others know backends that this node has yet to hear of.
- * SC_NO_ROW: no such PoP. */
-uint16_t sc_pop_of_backend(const struct sc_generation *g, uint32_t id);
+/* Where a backend is: its PoP as an index into pops, and its row. A backend that is not
+ * configured here (SC_NO_ROW) has the PoP of its id: during a rollout others know
+ * backends that this node has yet to hear of. SC_NO_ROW: no such PoP. */
+struct sc_place {
+	uint16_t pop, row;
+};
+struct sc_place sc_place_of(const struct sc_generation *g, uint32_t id);
 
 uint16_t sc_find_pop(const struct sc_generation *g, uint16_t id);	/* index into pops */
 const struct sc_key *sc_find_key(const struct sc_generation *g, uint8_t id);

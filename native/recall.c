@@ -15,7 +15,7 @@ static bool believable(const struct sc_node *node, const struct sc_flow_entry *e
 
 static bool answered_for(const struct sc_node *node, const struct sc_flow_entry *e, uint64_t away_us)
 {
-	uint16_t pop = sc_pop_of_backend(node->g, e->backend);
+	uint16_t pop = sc_place_of(node->g, e->backend).pop;
 	uint16_t row = pop == SC_NO_ROW ? SC_NO_ROW : sc_home(node, e->flow, pop);
 
 	if (pop == SC_NO_ROW)

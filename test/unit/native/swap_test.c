@@ -132,6 +132,27 @@ TEST("a new backend gets its share, also of flows that arrive where it is not kn
 	end(&f);
 }
 
+TEST("a node with the old picture asks its PoP's home for a backend that it does not know, every time")
+{
+	struct fleet f;
+	uint16_t port = 0;
+	uint32_t at;
+
+	begin(&f, 1, 2, 2);
+	file.added = true;
+	fleet_reload_node(&f, 1, 1);
+	do {
+		while (sc_home(f.node[0], fleet_flow(CLIENT, port), 0) != 0)
+			port++;
+		at = connect(&f, port++);
+	} while (at != fleet_backend_ip(1, NEW_BACKEND) && port < 500);
+	CHECK_EQ(at, fleet_backend_ip(1, NEW_BACKEND));
+	for (int i = 0; i < 3; i++)
+		CHECK_EQ(fleet_client(&f, 1, 2, CLIENT, (uint16_t)(port - 1), ACK, 0), at);
+	CHECK_EQ(f.counters[1][SC_C_asked], 3);
+	end(&f);
+}
+
 TEST("a drained backend keeps its flows, and a SYN in their name too, and gets no new ones")
 {
 	struct fleet f;
