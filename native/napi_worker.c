@@ -183,7 +183,7 @@ static bool open_memory(napi_env env, napi_value path, const struct sc_generatio
 			struct sc_node_options *o, struct sc_memory_file **out)
 {
 	struct sc_memory_id id = { .hash_seed = g->h.hash_seed, .node = g->h.self };
-	const char *step = "/proc/sys/kernel/random/boot_id";
+	const char *step = "memory: /proc/sys/kernel/random/boot_id";
 	napi_valuetype type;
 	char text[PATH_MAX];
 	int err = -ENOENT;

@@ -134,15 +134,15 @@ static int open_all(struct sc_memory_file *f, const char *path, uint32_t entries
 {
 	int err;
 
-	*what = "lock of the node's memory";
+	*what = "memory lock";
 	err = lock(f, path);
 	if (err)
 		return err;
-	*what = "flow table of before";
+	*what = "memory of before";
 	err = find_past(f, id);
 	if (err)
 		return err;
-	*what = "file of the flow table";
+	*what = "memory file";
 	/* The first one makes sure that there is room for another beside it, as a restart needs. */
 	err = create(f, entries, id, f->past.at ? 1 : 2);
 	if (err == -ENOSPC && f->past.at) {
@@ -160,7 +160,7 @@ int sc_memory_file_open(const char *path, uint32_t entries, const struct sc_memo
 	struct sc_memory_file *f = calloc(1, sizeof(*f));
 	int err;
 
-	*what = "node's memory";
+	*what = "memory";
 	if (!f)
 		return -ENOMEM;
 	f->lock_fd = -1;
