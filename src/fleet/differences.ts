@@ -25,7 +25,7 @@ export function fleetDifferences(before: Fleet, after: Fleet): readonly string[]
       ids(before),
       ids(after),
       () => '',
-      ({ id }, to) => [`id ${id} to ${to.id}`],
+      ({ id }, to) => changed('id', id, to.id),
     ),
     ...compared(
       'node',
