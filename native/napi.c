@@ -10,23 +10,16 @@
 #include <stdlib.h>
 
 #include "flow_id.h"
-#include "io/worker.h"
-#include "napi_convert.h"
+#include "napi_worker.h"
 
 #define SC_NATIVE_VERSION "0.1.0"
 
 /* Changes with the exports' meaning: src/dataplane/addon.ts refuses another. */
-#define SC_NATIVE_ABI 1
+#define SC_NATIVE_ABI 2
 
-static const napi_type_tag port_tag = { 0x7ac1d2f06b3e4c51, 0x9d40a8e2c7f51b36 };
-static const napi_type_tag worker_tag = { 0x2f8be94a1d7703c5, 0xb16c5ef0a3d94827 };
 static const napi_type_tag node_tag = { 0xe35a7c9014bf628d, 0x84f2d60b9ea1357c };
 
 /* Ports. */
-
-struct port_handle {
-	struct sc_port *port;	/* NULL once closed or given to a worker */
-};
 
 static void finalize_port(napi_env env, void *data, void *hint)
 {
@@ -90,247 +83,6 @@ static napi_value open_packet(napi_env env, napi_callback_info info)
 		return NULL;
 	err = sc_port_packet_open(name, peer, &port);
 	return err ? fail(env, err, "packet socket") : make_port(env, port);
-}
-
-static struct port_handle *get_port(napi_env env, napi_value v)
-{
-	struct port_handle *h = get_handle(env, v, &port_tag);
-
-	if (h && !h->port) {
-		napi_throw_error(env, NULL, "the port is closed or has a worker already");
-		return NULL;
-	}
-	return h;
-}
-
-/* Workers. */
-
-struct worker_handle {
-	struct sc_worker *worker;	/* NULL before the start and after the stop */
-	struct counters *counters;
-	struct sc_worker_status last;	/* when it was stopped */
-	bool is_node;
-};
-
-/* Also the environment's cleanup hook: a worker thread of Node.js may end, and with it
- * what its finalizers would need, while ours runs. */
-static void stop_worker(void *data)
-{
-	struct worker_handle *h = data;
-
-	if (!h->worker)
-		return;
-	sc_worker_look(h->worker, &h->last);
-	sc_worker_stop(h->worker);
-	h->worker = NULL;
-}
-
-static void finalize_worker(napi_env env, void *data, void *hint)
-{
-	struct worker_handle *h = data;
-
-	(void)hint;
-	napi_remove_env_cleanup_hook(env, stop_worker, h);
-	stop_worker(h);
-	drop_counters(h->counters);
-	free(h);
-}
-
-static napi_value worker_stop(napi_env env, napi_callback_info info)
-{
-	struct worker_handle *h;
-	struct call c;
-
-	if (get_call(env, info, &c) && (h = get_handle(env, c.self, &worker_tag)))
-		stop_worker(h);
-	return NULL;
-}
-
-static napi_value worker_status(napi_env env, napi_callback_info info)
-{
-	struct worker_handle *h;
-	napi_value object, view;
-	struct call c;
-
-	if (!get_call(env, info, &c) || !(h = get_handle(env, c.self, &worker_tag)))
-		return NULL;
-	if (h->worker)
-		sc_worker_look(h->worker, &h->last);
-	TRY(napi_create_object(env, &object));
-	if (!set_number(env, object, "errno", -h->last.error) ||
-	    !set_number(env, object, "busyUs", (double)h->last.busy_us) ||
-	    !set_number(env, object, "loops", (double)h->last.loops))
-		return failed(env);
-	if (h->is_node) {
-		view = make_view(env, &h->last.view);
-		if (!view)
-			return NULL;
-	} else {
-		TRY(napi_get_null(env, &view));
-	}
-	TRY(napi_set_named_property(env, object, "view", view));
-	return object;
-}
-
-/* A handle without a worker yet. */
-static napi_value make_worker(napi_env env, size_t counters, bool is_node,
-			      struct worker_handle **out)
-{
-	static const napi_property_descriptor methods[] = {
-		{ .utf8name = "stop", .method = worker_stop, .attributes = napi_enumerable },
-		{ .utf8name = "status", .method = worker_status, .attributes = napi_enumerable },
-	};
-	struct worker_handle *h = calloc(1, sizeof(*h));
-	napi_value object;
-
-	if (h)
-		h->counters = new_counters(counters);
-	if (!h || !h->counters) {
-		free(h);
-		return fail(env, -ENOMEM, "counters");
-	}
-	h->is_node = is_node;
-	napi_add_env_cleanup_hook(env, stop_worker, h);
-	object = make_handle(env, h, &worker_tag, finalize_worker, methods, 2);
-	if (object && !set_counters(env, object, h->counters))
-		return failed(env);
-	*out = h;
-	return object;
-}
-
-/* false: thrown, nothing taken over. */
-static bool start_worker(napi_env env, struct worker_handle *h, struct sc_worker_config *config)
-{
-	const char *step;
-	int err;
-
-	config->counters = h->counters->values;
-	err = sc_worker_start(config, &h->worker, &step);
-	if (err)
-		fail(env, err, step);
-	return !err;
-}
-
-static struct sc_generation *load_generation(napi_env env, napi_value v)
-{
-	struct sc_generation *g;
-	const uint8_t *blob;
-	const char *why = "";
-	char step[128];
-	size_t len;
-	int err;
-
-	if (!get_bytes(env, v, &blob, &len))
-		return NULL;
-	err = sc_generation_load(blob, len, &g, &why);
-	if (!err)
-		return g;
-	snprintf(step, sizeof(step), "generation: %s", why ? why : "");
-	fail(env, err, step);
-	return NULL;
-}
-
-static bool get_node_options(napi_env env, napi_value boot_id, napi_value flow_entries,
-			     struct sc_node_options *o)
-{
-	return get_bigint(env, boot_id, &o->boot_id) &&
-	       get_number(env, flow_entries, UINT32_MAX, &o->flow_entries);
-}
-
-/* (port, address, UDP port, generation, boot id, flow entries) */
-static napi_value start_node(napi_env env, napi_callback_info info)
-{
-	struct sc_worker_config config = { .role = SC_WORKER_NODE };
-	struct sc_node_options options = { 0 };
-	struct sc_generation *g;
-	struct worker_handle *h;
-	struct port_handle *port;
-	napi_value object;
-	struct call c;
-	uint32_t udp_port;
-	int err;
-
-	if (!get_call(env, info, &c) || !(port = get_port(env, c.arg[0])) ||
-	    !get_address(env, c.arg[1], &config.address) ||
-	    !get_number(env, c.arg[2], UINT16_MAX, &udp_port) ||
-	    !get_node_options(env, c.arg[4], c.arg[5], &options) ||
-	    !(g = load_generation(env, c.arg[3])))
-		return NULL;
-	object = make_worker(env, sc_counter_slots(g), true, &h);
-	if (!object) {
-		sc_generation_free(g);
-		return NULL;
-	}
-	err = sc_node_new(&options, g, h->counters->values, &config.node);
-	if (err) {
-		sc_generation_free(g);
-		return fail(env, err, "node");
-	}
-	config.port = port->port;
-	config.udp_port = (uint16_t)udp_port;
-	if (!start_worker(env, h, &config)) {
-		sc_node_free(config.node);
-		return NULL;
-	}
-	port->port = NULL;
-	return object;
-}
-
-/* (port, address, UDP port, generation, PoP id) */
-static napi_value start_backend(napi_env env, napi_callback_info info)
-{
-	struct sc_worker_config config = { .role = SC_WORKER_BACKEND };
-	struct worker_handle *h;
-	struct port_handle *port;
-	napi_value object;
-	struct call c;
-	uint32_t udp_port, pop;
-
-	if (!get_call(env, info, &c) || !(port = get_port(env, c.arg[0])) ||
-	    !get_address(env, c.arg[1], &config.address) ||
-	    !get_number(env, c.arg[2], UINT16_MAX, &udp_port) ||
-	    !get_number(env, c.arg[4], UINT16_MAX, &pop) ||
-	    !(config.generation = load_generation(env, c.arg[3])))
-		return NULL;
-	config.port = port->port;
-	config.udp_port = (uint16_t)udp_port;
-	config.pop = (uint16_t)pop;
-	object = make_worker(env, sc_counter_slots(config.generation), false, &h);
-	if (!object || !start_worker(env, h, &config)) {
-		sc_generation_free(config.generation);
-		return NULL;
-	}
-	port->port = NULL;
-	return object;
-}
-
-/* (input port, output port, output port) */
-static napi_value start_splitter(napi_env env, napi_callback_info info)
-{
-	struct sc_worker_config config = { .role = SC_WORKER_SPLITTER };
-	struct port_handle *ports[3];
-	struct worker_handle *h;
-	napi_value object;
-	struct call c;
-
-	if (!get_call(env, info, &c))
-		return NULL;
-	for (int i = 0; i < 3; i++) {
-		ports[i] = get_port(env, c.arg[i]);
-		if (!ports[i])
-			return NULL;
-	}
-	if (ports[0] == ports[1] || ports[0] == ports[2] || ports[1] == ports[2])
-		return wrong(env, "expected three different ports");
-	config.port = ports[0]->port;
-	config.split[0] = ports[1]->port;
-	config.split[1] = ports[2]->port;
-	object = make_worker(env, SC_COUNTER_COUNT, false, &h);
-	if (!object || !start_worker(env, h, &config))
-		return NULL;
-	for (int i = 0; i < 3; i++)
-		ports[i]->port = NULL;
-	return object;
 }
 
 /* Nodes in memory. */
@@ -570,9 +322,9 @@ static const napi_property_descriptor sc_napi_exports[] = {
 	METHOD("counterTable", counter_table),
 	METHOD("openTun", open_tun),
 	METHOD("openPacket", open_packet),
-	METHOD("startNode", start_node),
-	METHOD("startBackend", start_backend),
-	METHOD("startSplitter", start_splitter),
+	METHOD("startNode", sc_napi_start_node),
+	METHOD("startBackend", sc_napi_start_backend),
+	METHOD("startSplitter", sc_napi_start_splitter),
 	METHOD("newNode", new_node),
 	METHOD("flowId", flow_id),
 	METHOD("xxh64", xxh64),

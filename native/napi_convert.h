@@ -1,5 +1,5 @@
 /* Values on their way between JavaScript and C: arguments, errors, results, handles,
- * counters. Called by napi.c only. Guarantees: whatever returns NULL or false on the
+ * counters. Called by napi.c and napi_worker.c. Guarantees: whatever returns NULL or false on the
  * way in has thrown. */
 #ifndef SC_NAPI_CONVERT_H
 #define SC_NAPI_CONVERT_H
@@ -53,7 +53,7 @@ static inline napi_value fail(napi_env env, int err, const char *step)
 
 /* Arguments. Each getter throws and returns false when the value will not do. */
 
-enum { ARGS_MAX = 6 };
+enum { ARGS_MAX = 7 };
 
 struct call {
 	napi_value self;
@@ -287,7 +287,9 @@ static inline napi_value make_view(napi_env env, const struct sc_node_view *v)
 	    set_number(env, object, "flowsEstablished", v->flows_established) &&
 	    set_number(env, object, "flowsClosing", v->flows_closing) &&
 	    set_bool(env, object, "filled", v->filled) &&
-	    set_bool(env, object, "certain", v->certain) && set_peers(env, object, v))
+	    set_bool(env, object, "certain", v->certain) &&
+	    set_bool(env, object, "withholds", v->withholds) &&
+	    set_bool(env, object, "recalling", v->recalling) && set_peers(env, object, v))
 		return object;
 	return failed(env);
 }

@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -33,12 +34,25 @@ struct port_seen {
 	uint64_t rx_dropped, tx_errors;
 };
 
+/* What the thread is to go by from its next burst on. */
+struct offer {
+	struct sc_swap *swap;		/* node */
+	struct sc_generation *g;	/* backend; the one of before when it was taken */
+	uint64_t *counters;
+};
+
 struct sc_worker {
 	struct sc_worker_config c;
 	struct sc_outer outer;
 	bool has_outer;
-	int stop_fd;
+	int wake_fd;
+	atomic_bool stopping;
 	pthread_t thread;
+
+	pthread_mutex_t offer_lock;
+	pthread_cond_t answered;
+	struct offer *_Atomic offer;	/* written under offer_lock; NULL: none, or taken */
+	bool ended;			/* under offer_lock */
 
 	/* The thread's own. */
 	uint8_t *buffers;
@@ -195,6 +209,32 @@ static void refresh_status(struct sc_worker *w, uint64_t now)
 	pthread_mutex_unlock(&w->lock);
 }
 
+/* Backend rows and service rows count nothing on a backend machine. */
+static void take_generation(struct sc_worker *w, struct offer *o)
+{
+	struct sc_generation *before = w->c.generation;
+
+	memcpy(o->counters, w->c.counters, SC_COUNTER_COUNT * sizeof(*o->counters));
+	w->c.generation = o->g;
+	o->g = before;
+}
+
+static void take_offer(struct sc_worker *w)
+{
+	struct offer *o;
+
+	pthread_mutex_lock(&w->offer_lock);
+	o = w->offer;
+	if (w->c.role == SC_WORKER_NODE)
+		sc_swap_apply(w->c.node, o->swap);
+	else
+		take_generation(w, o);
+	w->c.counters = o->counters;
+	w->offer = NULL;
+	pthread_cond_signal(&w->answered);
+	pthread_mutex_unlock(&w->offer_lock);
+}
+
 /* Microseconds to wait for packets. */
 static uint64_t wait_us(const struct sc_worker *w, uint64_t now, uint64_t next_timer,
 			uint64_t next_look)
@@ -208,14 +248,14 @@ static uint64_t wait_us(const struct sc_worker *w, uint64_t now, uint64_t next_t
 	return until > now ? until - now : 0;
 }
 
-enum { FD_PORT, FD_OUTER, FD_STOP, FD_COUNT };
+enum { FD_PORT, FD_OUTER, FD_WAKE, FD_COUNT };
 
 static void loop(struct sc_worker *w)
 {
 	struct pollfd fds[FD_COUNT] = {
 		[FD_PORT] = { .fd = w->c.port->fd, .events = POLLIN },
 		[FD_OUTER] = { .fd = w->has_outer ? w->outer.udp_fd : -1, .events = POLLIN },
-		[FD_STOP] = { .fd = w->stop_fd, .events = POLLIN },
+		[FD_WAKE] = { .fd = w->wake_fd, .events = POLLIN },
 	};
 	uint64_t now = clock_us();
 	uint64_t next_timer = now, next_look = now;
@@ -227,14 +267,20 @@ static void loop(struct sc_worker *w)
 			.tv_sec = (time_t)(wait / SC_S),
 			.tv_nsec = (long)(wait % SC_S) * 1000,
 		};
-		uint64_t woke;
+		uint64_t woke, wakes;
 		int ready = ppoll(fds, FD_COUNT, &timeout, NULL);
 
 		if (ready < 0 && errno != EINTR)
 			w->error = -errno;
-		if (ready > 0 && fds[FD_STOP].revents)
+		if (ready > 0 && fds[FD_WAKE].revents)
+			(void)!read(w->wake_fd, &wakes, sizeof(wakes));
+		if (w->stopping)
 			return;
 		woke = clock_us();
+		if (w->offer) {
+			take_offer(w);
+			next_look = woke;
+		}
 		w->loops++;
 
 		/* Now and then unasked: not every device says that it is gone. */
@@ -270,6 +316,10 @@ static void *run(void *arg)
 	pthread_setname_np(pthread_self(), names[w->c.role]);
 	loop(w);
 	refresh_status(w, clock_us());
+	pthread_mutex_lock(&w->offer_lock);
+	w->ended = true;
+	pthread_cond_signal(&w->answered);
+	pthread_mutex_unlock(&w->offer_lock);
 	return NULL;
 }
 
@@ -290,8 +340,10 @@ static void free_worker(struct sc_worker *w)
 {
 	if (w->has_outer)
 		sc_outer_close(&w->outer);
-	if (w->stop_fd >= 0)
-		close(w->stop_fd);
+	if (w->wake_fd >= 0)
+		close(w->wake_fd);
+	pthread_cond_destroy(&w->answered);
+	pthread_mutex_destroy(&w->offer_lock);
 	pthread_mutex_destroy(&w->lock);
 	free(w->buffers);
 	free(w);
@@ -312,8 +364,8 @@ static int set_up(struct sc_worker *w, const char **what)
 		w->has_outer = true;
 	}
 	*what = "eventfd";
-	w->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (w->stop_fd < 0)
+	w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (w->wake_fd < 0)
 		return -errno;
 	*what = "thread";
 	return start_thread(w);
@@ -328,8 +380,12 @@ int sc_worker_start(const struct sc_worker_config *c, struct sc_worker **out, co
 	if (!w)
 		return -ENOMEM;
 	w->c = *c;
-	w->stop_fd = -1;
+	w->wake_fd = -1;
 	pthread_mutex_init(&w->lock, NULL);
+	pthread_mutex_init(&w->offer_lock, NULL);
+	pthread_cond_init(&w->answered, NULL);
+	/* The thread has yet to look; the past is not to be let go of before. */
+	w->status.view.recalling = c->memory && sc_memory_file_view(c->memory).past;
 	err = set_up(w, what);
 	if (err) {
 		free_worker(w);
@@ -339,12 +395,18 @@ int sc_worker_start(const struct sc_worker_config *c, struct sc_worker **out, co
 	return 0;
 }
 
-void sc_worker_stop(struct sc_worker *w)
+static void wake(struct sc_worker *w)
 {
 	uint64_t one = 1;
 
 	/* An eventfd takes one unless 2^64 - 2 are in it. */
-	(void)!write(w->stop_fd, &one, sizeof(one));
+	(void)!write(w->wake_fd, &one, sizeof(one));
+}
+
+void sc_worker_stop(struct sc_worker *w)
+{
+	w->stopping = true;
+	wake(w);
 	pthread_join(w->thread, NULL);
 	sc_port_close(w->c.port);
 	sc_port_close(w->c.split[0]);
@@ -353,7 +415,47 @@ void sc_worker_stop(struct sc_worker *w)
 		sc_node_free(w->c.node);
 	if (w->c.role == SC_WORKER_BACKEND)
 		sc_generation_free(w->c.generation);
+	sc_memory_file_close(w->c.memory);
 	free_worker(w);
+}
+
+/* -ESHUTDOWN: the thread had ended before it took the offer. */
+static int offer(struct sc_worker *w, struct offer *o)
+{
+	int err = 0;
+
+	pthread_mutex_lock(&w->offer_lock);
+	w->offer = o;
+	wake(w);
+	while (w->offer && !w->ended)
+		pthread_cond_wait(&w->answered, &w->offer_lock);
+	if (w->offer) {
+		w->offer = NULL;
+		err = -ESHUTDOWN;
+	}
+	pthread_mutex_unlock(&w->offer_lock);
+	return err;
+}
+
+int sc_worker_adopt(struct sc_worker *w, struct sc_generation *g, uint64_t *counters,
+		    const char **what)
+{
+	struct offer o = { .g = g, .counters = counters };
+	int err;
+
+	if (w->c.role == SC_WORKER_NODE) {
+		err = sc_swap_prepare(w->c.node, g, counters, &o.swap, what);
+		if (err) {
+			sc_generation_free(g);
+			return err;
+		}
+		o.g = NULL;	/* the swap's */
+	}
+	*what = "worker";
+	err = offer(w, &o);
+	sc_swap_free(o.swap);
+	sc_generation_free(o.g);
+	return err;
 }
 
 void sc_worker_look(struct sc_worker *w, struct sc_worker_status *status)
@@ -361,4 +463,7 @@ void sc_worker_look(struct sc_worker *w, struct sc_worker_status *status)
 	pthread_mutex_lock(&w->lock);
 	*status = w->status;
 	pthread_mutex_unlock(&w->lock);
+	/* Here and not in the thread, whose packets would wait for it. */
+	if (w->c.memory && !status->view.recalling)
+		sc_memory_file_forget_past(w->c.memory);
 }

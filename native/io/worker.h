@@ -6,6 +6,7 @@
 #define SC_WORKER_H
 
 #include "../node.h"
+#include "memory_file.h"
 #include "port.h"
 
 enum sc_worker_role {
@@ -21,6 +22,7 @@ struct sc_worker_config {
 	struct sc_addr address;		/* GUE is received here; outer packets leave from here */
 	uint16_t udp_port;
 	struct sc_node *node;		/* taken over, node only */
+	struct sc_memory_file *memory;	/* taken over: the node's, or NULL */
 	struct sc_generation *generation;	/* taken over, backend only */
 	uint16_t pop;			/* backend only */
 	uint64_t *counters;		/* outlives the worker */
@@ -43,7 +45,15 @@ struct sc_worker_status {
 	struct sc_node_view view;	/* node only, at most 250 ms old */
 };
 
-/* From any thread. */
+/* Reload: from the next burst on the worker goes by g and counts on in counters, which are
+ * sc_counter_slots(g) zeroed values that outlive it; waits until it does. g is taken over,
+ * also on an error; then the counters stay the old ones. Not for a splitter.
+ * -EINVAL and *what: what cannot change while a node runs; -ENOMEM; -ESHUTDOWN: the
+ * thread has ended. From one thread at a time. */
+int sc_worker_adopt(struct sc_worker *w, struct sc_generation *g, uint64_t *counters,
+		    const char **what);
+
+/* From any thread but the worker's own; not while another one stops it. */
 void sc_worker_look(struct sc_worker *w, struct sc_worker_status *status);
 
 #endif

@@ -4,7 +4,7 @@
 
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import type { CounterInfo, PeerView, WorkerStatus } from '../dataplane/addon.js'
-import type { Generation } from '../dataplane/generation.js'
+import { backendFlows, type Generation } from '../dataplane/generation.js'
 import type { Fleet, FleetNode } from '../fleet/model.js'
 import { VERSION } from '../version.js'
 
@@ -18,6 +18,8 @@ export interface MetricsInput {
   /** The fleet's other nodes; none on a backend machine. */
   readonly peers: readonly FleetNode[]
   readonly worker: () => Pick<WorkerStatus, 'busyUs' | 'loops' | 'view'>
+  /** Of the configuration. */
+  readonly reload: { readonly successful: boolean; readonly lastSuccessMs: number }
 }
 
 type Labels = Readonly<Record<string, string | number>>
@@ -163,18 +165,36 @@ function backendMetrics(): readonly Metric[] {
   }))
 }
 
-const SILENT = ['uncertain', 'first_refusal', 'peer_unreachable'] as const
+/** Of two backends of one name, such as one that has moved to another machine and its departed self, the sum. */
+const backendFlowsNow = gauge(
+  'backend_flows',
+  ['backend', 'pop'],
+  'Flows that name the backend, in whatever role this node holds them, counted within the last minute. A backend that was removed from the fleet file stays until this is 0.',
+  (input) => {
+    const sums = new Map<string, Sample>()
+    input.generation.backendRows.forEach(({ name, popId }, row) => {
+      const pop = input.fleet.pops.find(({ id }) => id === popId)?.name ?? ''
+      const flows = backendFlows(input.counters, input.table.length, input.generation, row)
+      const [, before] = sums.get(name) ?? [{}, 0]
+      sums.set(name, [{ backend: name, pop }, before + flows])
+    })
+    return sums.values()
+  },
+)
+
+const SILENT = ['uncertain', 'first_refusal', 'peer_unreachable', 'relay_unknown'] as const
 
 const misrouted: Metric = {
   name: 'steadycast_misrouted_packets_total',
   kind: 'counter',
   labels: ['outcome'],
-  help: "Packets of flows that another PoP holds or that nobody here knows: cached and home went to the owner node (known from an OWNER answer, or as the flow's home), silent were dropped rather than risk a reset, certain_no went to the Maglev choice.",
+  help: "Packets of flows that another PoP holds or that nobody here knows: cached and home went to the owner node (known from an OWNER answer, or as the flow's home), relayed were handed to a PoP that may know or reach it, silent were dropped rather than risk a reset, certain_no went to the Maglev choice.",
   sides: 'node',
   events: ['misrouted_cached', 'misrouted_home', 'certain_no'],
   read: (input) => [
     [{ outcome: 'cached' }, at(input, 'event', 'misrouted_cached')],
     [{ outcome: 'home' }, at(input, 'event', 'misrouted_home')],
+    [{ outcome: 'relayed' }, at(input, 'exit', 'relayed')],
     [{ outcome: 'silent' }, SILENT.reduce((sum, name) => sum + at(input, 'drop', name), 0)],
     [{ outcome: 'certain_no' }, at(input, 'event', 'certain_no')],
   ],
@@ -206,6 +226,24 @@ const maglevSlots = gauge(
 
 /** Of the worker and the program, on both sides. */
 const program: readonly Metric[] = [
+  {
+    name: 'steadycast_config_last_reload_successful',
+    kind: 'gauge',
+    labels: [],
+    help: '1 when the files were taken over at the last reload (or the start), 0 when they were refused and the configuration of before stays in force.',
+    sides: 'both',
+    events: [],
+    read: (input) => [[{}, Number(input.reload.successful)]],
+  },
+  {
+    name: 'steadycast_config_last_reload_success_timestamp_seconds',
+    kind: 'gauge',
+    labels: [],
+    help: 'When files were last taken over, in seconds since 1970.',
+    sides: 'both',
+    events: [],
+    read: (input) => [[{}, input.reload.lastSuccessMs / 1000]],
+  },
   {
     name: 'steadycast_worker_busy_seconds_total',
     kind: 'counter',
@@ -261,13 +299,20 @@ export const METRICS: readonly Metric[] = [
     'node',
     'ASK packets from nodes of this PoP taken in.',
   ),
+  event(
+    'relay_received_packets',
+    'relay_received',
+    'node',
+    'RELAY packets from other PoPs taken in.',
+  ),
   ...serviceMetrics(),
   ...backendMetrics(),
+  backendFlowsNow,
   events(
     'recorded_flows',
     'source',
-    { syn: 'flows_new', forward: 'flows_learned' },
-    'Flows entered in the flow table: on a SYN, or from a FORWARD of a flow unknown here.',
+    { syn: 'flows_new', forward: 'flows_learned', recall: 'flows_recalled' },
+    "Flows entered in the flow table: on a SYN, from a FORWARD of a flow unknown here, or recalled from this node's own table of before its restart.",
   ),
   event('expired_flows', 'flows_expired', 'node', 'Flows that ended by their idle time.'),
   flowEntries,
@@ -326,6 +371,24 @@ export const METRICS: readonly Metric[] = [
     '1 when this node may say of a flow that nobody has it: filled, and every peer heard without a gap.',
     (input) => [[{}, Number(input.worker().view?.certain ?? false)]],
   ),
+  gauge(
+    'recalling',
+    [],
+    "1 while what this node's earlier life left in its flow table is still needed.",
+    (input) => [[{}, Number(input.worker().view?.recalling ?? false)]],
+  ),
+  gauge(
+    'withholds',
+    [],
+    '1 while not all half-open flows are published, because a flood begins more of them than the limit.',
+    (input) => [[{}, Number(input.worker().view?.withholds ?? false)]],
+  ),
+  event(
+    'publish_withheld_flows',
+    'publish_withheld',
+    'node',
+    'Half-open flows not published, because a flood begins more of them than the limit.',
+  ),
   events(
     'published_flows',
     'direction',
@@ -360,6 +423,12 @@ export const METRICS: readonly Metric[] = [
     'direction',
     { sent: 'owner_sent', received: 'owner_received' },
     'OWNER answers: which backend has a flow.',
+  ),
+  event(
+    'reach_received',
+    'reach_received',
+    'node',
+    'REACH messages taken in: which PoPs a peer cannot reach.',
   ),
   event(
     'icmp_steered_packets',

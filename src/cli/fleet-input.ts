@@ -1,5 +1,6 @@
 // Fleet file, key and names for the verbs that start something: read, or refused with every problem. Called by `run` and
-// `backend`. Guarantees: all problems are printed, each on its line, before the closing sentence.
+// `backend`, at the start and for each reload. Guarantees: all problems are told, each on its line, before the closing
+// sentence.
 
 import { loadFleet } from '../config/fleet-file.js'
 import { loadKeys } from '../config/keys.js'
@@ -11,26 +12,42 @@ import { listed } from '../host/host-error.js'
 import { UserError } from './errors.js'
 import type { Log } from './log.js'
 
-export function readFleet(path: string, log: Log): Fleet {
+/** Tells what is wrong with a file. */
+type Refuse = (path: string, problems: readonly Problem[]) => never
+
+export function readFleet(path: string, log: Log, refuse: Refuse): Fleet {
   const result = loadFleet(path)
   if (!result.ok) return refuse(path, result.problems)
   for (const warning of result.warnings) log.warn(formatProblem(warning))
   return result.fleet
 }
 
-export function readKeys(path: string, log: Log): readonly Key[] {
+export function readKeys(path: string, log: Log, refuse: Refuse): readonly Key[] {
   const result = loadKeys(path)
   if (!result.ok) return refuse(path, result.problems)
   for (const warning of result.warnings) log.warn(formatProblem(warning))
   return result.keys
 }
 
-function refuse(path: string, problems: readonly Problem[]): never {
+/** On stderr, whatever the log is. */
+export function refuseStart(path: string, problems: readonly Problem[]): never {
   const [only] = problems
   if (only !== undefined && problems.length === 1) throw new UserError(formatProblem(only))
   for (const problem of problems) process.stderr.write(`${formatProblem(problem)}\n`)
   const errors = problems.filter(({ severity }) => severity === 'error')
   throw new UserError(`${path}: ${count(errors.length, 'error')}, nothing was started`)
+}
+
+/** In the log of a process that goes on. */
+export function refuseReload(log: Log): Refuse {
+  return (path, problems) => {
+    for (const problem of problems) {
+      if (problem.severity === 'error') log.error(formatProblem(problem))
+      else log.warn(formatProblem(problem))
+    }
+    const errors = problems.filter(({ severity }) => severity === 'error')
+    throw new UserError(`${path}: ${count(errors.length, 'error')}`)
+  }
 }
 
 /** The one of this name, and its PoP. */

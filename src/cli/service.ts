@@ -1,13 +1,14 @@
-// The life of a long-running verb: start, run until told to stop or something breaks, take everything back. Called by
-// `run` and `backend`. Guarantees: whatever ends it (a refused start, a signal, a dead worker, a bug) changes to the
-// machine are taken back once, in reverse; a second signal ends it at once.
+// The life of a long-running verb: start, reload on SIGHUP, run until told to stop or something breaks, take everything
+// back. Called by `run` and `backend`. Guarantees: whatever ends it (a refused start, a signal, a dead worker, a bug)
+// changes to the machine are taken back once, in reverse, and not during a reload; a second signal ends it at once.
 
 import { Changes } from '../host/changes.js'
 import type { Log } from './log.js'
+import { Reloads } from './reloads.js'
 
-const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
+const SIGNALS = ['SIGTERM', 'SIGINT'] as const
 /** The shell's convention: 128 and the signal's number. */
-const FORCED_EXIT = { SIGTERM: 143, SIGINT: 130, SIGHUP: 129 } as const
+const FORCED_EXIT = { SIGTERM: 143, SIGINT: 130 } as const
 
 type Ending =
   | { readonly kind: 'signal'; readonly signal: (typeof SIGNALS)[number] }
@@ -16,6 +17,7 @@ type Ending =
 export interface ServiceContext {
   readonly log: Log
   readonly changes: Changes
+  readonly reloads: Reloads
   /** Ends the service, with this as the reason. */
   readonly fail: (error: unknown) => void
 }
@@ -29,17 +31,22 @@ export async function runService(
   stepsOf: (context: ServiceContext) => readonly Step[],
 ): Promise<void> {
   const changes = new Changes()
+  const reloads = new Reloads(log)
   const ending = watchForEnding()
+  const onHangup = () => reloads.request()
+  process.on('SIGHUP', onHangup)
   try {
-    const started = await start(stepsOf({ log, changes, fail: ending.fail }), ending)
+    const started = await start(stepsOf({ log, changes, reloads, fail: ending.fail }), ending)
     const why = await ending.promise
     if (why.kind === 'signal') log.info({ signal: why.signal }, 'stopping')
+    await reloads.end()
     await changes.takeBack(started ? 'stop' : 'failed start', (what, error) =>
       log.error({ what, error: (error as Error).message }, 'could not be taken back'),
     )
     if (why.kind === 'failure') throw why.error
     log.info('stopped')
   } finally {
+    process.off('SIGHUP', onHangup)
     ending.release()
   }
 }

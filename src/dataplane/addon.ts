@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { MAX_FLOW_TABLE_ENTRIES } from '../fleet/limits.js'
 
 /** SC_NATIVE_ABI of native/napi.c. */
-const ABI = 1
+const ABI = 2
 const ADDON_PATH = fileURLToPath(new URL('../../native/build/steadycast.node', import.meta.url))
 
 /** SC_PACKET_MAX of native/limits.h. */
@@ -56,6 +56,10 @@ export interface NodeView {
   readonly flowsClosing: number
   readonly filled: boolean
   readonly certain: boolean
+  /** Half-open flows are not all published lately: there is a flood. */
+  readonly withholds: boolean
+  /** What an earlier life left is still needed. */
+  readonly recalling: boolean
   readonly peers: readonly PeerView[]
 }
 
@@ -69,11 +73,25 @@ export interface WorkerStatus {
   readonly view: NodeView | null
 }
 
+/** What a node found of its earlier life. */
+export interface MemoryFound {
+  /** A flow table of before is there and is recalled. */
+  readonly recalls: boolean
+  /** Why what was there is not. */
+  readonly doubt: string | null
+}
+
 /** A native thread. It runs until stop(), or until nobody holds the handle. */
 export interface WorkerHandle {
-  /** Written by the thread, in the order of counterTable(); stays readable after stop(). */
+  /** Written by the thread, in the order of counterTable(); stays readable after stop(). adopt() makes another array; the
+   * one of before stays as it was then. */
   readonly counters: BigUint64Array
+  /** Of a node that was given a file for its memory. */
+  readonly memory: MemoryFound | null
   status(): WorkerStatus
+  /** Goes by another generation from the next burst on, and returns when it does. Throws a NativeError whose step names
+   * what of a running node cannot change. */
+  adopt(generation: Uint8Array): void
   /** Joins the thread, frees device and sockets. A second call does nothing. */
   stop(): void
 }
@@ -84,6 +102,11 @@ export interface NodeSettings {
   /** Random, not 0. */
   readonly bootId: bigint
   readonly flowEntries: number
+}
+
+export interface MemorySettings {
+  /** The file that its flow table lives in, or null: it goes with the process. */
+  readonly memoryPath: string | null
 }
 
 export interface SocketSettings {
@@ -129,7 +152,7 @@ export interface FlowTuple {
 export interface Addon {
   counterTable(): readonly CounterInfo[]
   openPort(options: PortOptions): PortHandle
-  startNode(settings: SocketSettings & NodeSettings): WorkerHandle
+  startNode(settings: SocketSettings & NodeSettings & MemorySettings): WorkerHandle
   startBackend(settings: BackendSettings): WorkerHandle
   startSplitter(settings: SplitterSettings): WorkerHandle
   newNode(settings: NodeSettings): NodeHandle
@@ -161,7 +184,9 @@ interface RawStatus extends Omit<WorkerStatus, 'error'> {
 
 interface RawWorker {
   readonly counters: BigUint64Array
+  readonly memory?: MemoryFound | null
   status(): RawStatus
+  adopt(generation: Uint8Array): void
   stop(): void
 }
 
@@ -176,6 +201,7 @@ type Raw = {
     generation: Uint8Array,
     bootId: bigint,
     flowEntries: number,
+    memoryPath: string | null,
   ): RawWorker
   startBackend(
     port: PortHandle,
@@ -228,11 +254,11 @@ function bind(raw: Raw): Addon {
   return {
     counterTable: () => raw.counterTable(),
     openPort: (options) => coded(() => openPort(raw, options)),
-    startNode: ({ port, address, udpPort, generation, bootId, flowEntries }) => {
+    startNode: ({ port, address, udpPort, generation, bootId, flowEntries, memoryPath }) => {
       checkSocket(address, udpPort)
       checkNode(generation, bootId, flowEntries)
       return coded(() =>
-        worker(raw.startNode(port, address, udpPort, generation, bootId, flowEntries)),
+        worker(raw.startNode(port, address, udpPort, generation, bootId, flowEntries, memoryPath)),
       )
     },
     startBackend: ({ port, address, udpPort, generation, popId }) => {
@@ -279,7 +305,14 @@ function openPort(raw: Raw, options: PortOptions): PortHandle {
 /** The methods stay bound to the raw handle, which lives as long as one of them does. */
 function worker(raw: RawWorker): WorkerHandle {
   return {
-    counters: raw.counters,
+    get counters() {
+      return raw.counters
+    },
+    memory: raw.memory ?? null,
+    adopt: (generation) => {
+      checkBytes('generation', generation)
+      coded(() => raw.adopt(generation))
+    },
     status: () => {
       const { errno, busyUs, loops, view } = raw.status()
       return { error: errno === 0 ? null : errnoName(errno), busyUs, loops, view }

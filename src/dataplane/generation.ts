@@ -17,8 +17,13 @@ const SLOT_BYTES = 2
 
 const PROTOCOL = { tcp: 6, udp: 17 } as const
 const DELIVER = { gue: 0, local: 1 } as const
-const BACKEND_READY = 0
+/** enum sc_backend_state. */
+const READY = 0
+const DRAINING = 1
 const SERVICE_FRAGMENTS = 1
+
+/** SC_TRAFFIC_COUNT of native/node.h. */
+const TRAFFIC_COUNT = 3
 
 export interface Key {
   readonly id: number
@@ -44,6 +49,19 @@ export interface Generation {
   /** In the order of the backend rows and so of their counters. */
   readonly backendRows: readonly Backend[]
   readonly pools: readonly PoolSlots[]
+}
+
+/** How many flows name the backend of that row, counted within the last minute. counters: a worker's, of which the first
+ * `fixed` are those of the counter table. */
+export function backendFlows(
+  counters: BigUint64Array,
+  fixed: number,
+  { serviceRows, backendRows }: Generation,
+  row: number,
+): number {
+  return Number(
+    counters[fixed + TRAFFIC_COUNT * (serviceRows.length + backendRows.length) + row] ?? 0n,
+  )
 }
 
 interface Table {
@@ -84,7 +102,11 @@ export function packGeneration(fleet: Fleet, side: Side, mtu: number): Generatio
   }
   for (const backend of backends) {
     blob.bytes(addressBytes(backend.address)).u32(backend.id).u16(backend.popId)
-    blob.u16(backend.nodeId).u8(DELIVER[backend.deliver]).u8(BACKEND_READY).skip(2)
+    blob
+      .u16(backend.nodeId)
+      .u8(DELIVER[backend.deliver])
+      .u8(backend.weight > 0 ? READY : DRAINING)
+      .skip(2)
     blob.u32(poolIndex.get(backend.pool) ?? 0)
   }
   for (const { service, label, port } of rows) {

@@ -25,13 +25,21 @@ export type Occasion = 'failed start' | 'stop'
 export class Changes {
   readonly #entries: Entry[] = []
 
+  /** What is there under this name already stays as it is. */
   add(what: string, undo: Undo, options: ChangeOptions = {}): void {
+    if (this.#entries.some((entry) => entry.what === what)) return
     this.#entries.push({
       what,
       undo,
       origin: options.origin ?? 'made',
       stays: options.stays ?? false,
     })
+  }
+
+  /** It has been undone otherwise. */
+  forget(what: string): void {
+    const index = this.#entries.findIndex((entry) => entry.what === what)
+    if (index >= 0) this.#entries.splice(index, 1)
   }
 
   /** Calls `failed` for each step that could not be taken back. */

@@ -9,6 +9,9 @@ export const MAX_DEVICE_NAME = 14
 /** Larger than any packet that arrives, so that the kernel neither cuts nor refuses one on its way to the data path. */
 export const DEVICE_MTU = 65535
 
+/** Where a node keeps what outlives its process. */
+export const STATE_DIR = '/run/steadycast'
+
 export const GUE_PORT = 6080
 export const ADMIN_NODE = '127.0.0.1:6080'
 export const ADMIN_BACKEND = '127.0.0.1:6081'

@@ -5,7 +5,7 @@
 import type { Changes } from './changes.js'
 import { type Family, IpError, ip, ipBatch, ipMonitor, ipRoutes, type Monitor } from './ip.js'
 import { MAIN_TABLE, PROTOCOL } from './numbers.js'
-import { ensureRule, type Rule } from './vip-routing.js'
+import { ensureRule, type Rule, removeRule } from './vip-routing.js'
 
 /** A machine that holds the Internet's routes in main keeps its replies there, with main's MSS. */
 export const MAX_COPIED_ROUTES = 10_000
@@ -122,8 +122,8 @@ export function replyRules({ vips, pref, table }: ReplyRoutesOptions): readonly 
 }
 
 export class ReplyRoutes {
-  readonly #options: ReplyRoutesOptions
-  readonly #families: readonly Family[]
+  #options: ReplyRoutesOptions
+  readonly #families = new Set<Family>()
   readonly #warned = new Set<string>()
   #monitor: Monitor | undefined
   #timer: NodeJS.Timeout | undefined
@@ -133,15 +133,31 @@ export class ReplyRoutes {
 
   constructor(options: ReplyRoutesOptions) {
     this.#options = options
-    this.#families = ([4, 6] as const).filter((family) =>
-      options.vips.some((vip) => vip.family === family),
-    )
   }
 
   /** Fills the table, then sends replies to it, then follows main. */
   async start(changes: Changes): Promise<void> {
-    const { table } = this.#options
-    for (const family of this.#families) {
+    await this.#cover(changes)
+    changes.add('route monitor', () => this.#stop())
+    this.#watch()
+  }
+
+  /** Goes over to other VIPs and another MSS. */
+  follow(to: Pick<ReplyRoutesOptions, 'vips' | 'mss'>, changes: Changes): Promise<void> {
+    const done = this.#running.then(async () => {
+      const before = replyRules(this.#options)
+      this.#options = { ...this.#options, ...to }
+      await this.#cover(changes)
+      const gone = before.filter(({ from }) => !to.vips.some(({ address }) => address === from))
+      for (const rule of gone) await removeRule(rule, changes)
+    })
+    this.#running = done.catch(() => {})
+    return done
+  }
+
+  async #cover(changes: Changes): Promise<void> {
+    const { table, vips } = this.#options
+    for (const family of new Set(vips.map((vip) => vip.family))) {
       const found = (await this.#read(family, table, undefined)).length > 0
       const undo = async () => {
         await this.#apply(family, { remove: await this.#read(family, table, undefined), add: [] })
@@ -150,10 +166,9 @@ export class ReplyRoutes {
         origin: found ? 'adopted' : 'made',
       })
       await this.#sync(family)
+      this.#families.add(family)
     }
     for (const rule of replyRules(this.#options)) await ensureRule(rule, changes, false)
-    changes.add('route monitor', () => this.#stop())
-    this.#watch()
   }
 
   async #stop(): Promise<void> {

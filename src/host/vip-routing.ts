@@ -115,7 +115,17 @@ export async function ensureRule(rule: Rule, changes: Changes, stays: boolean): 
   }
   const found = (await readRules(rule.family)).some((row) => sameRule(rule, row))
   if (!found) await ip(`-${rule.family}`, 'rule', 'add', ...args)
-  changes.add(`rule ${args.join(' ')}`, undo, { origin: found ? 'adopted' : 'made', stays })
+  changes.add(ruleName(rule), undo, { origin: found ? 'adopted' : 'made', stays })
+}
+
+/** Removes a rule that ensureRule() has added. */
+export async function removeRule(rule: Rule, changes: Changes): Promise<void> {
+  await ip(`-${rule.family}`, 'rule', 'del', ...ruleArgs(rule))
+  changes.forget(ruleName(rule))
+}
+
+function ruleName(rule: Rule): string {
+  return `IPv${rule.family} rule ${ruleArgs(rule).join(' ')}`
 }
 
 /** Everything but the device's own routes: blackholes, rules, and for local delivery the VIP on lo. In an order in which
@@ -152,7 +162,10 @@ async function dropFirstLocalRule(family: Family, changes: Changes): Promise<voi
   const found = await hasFirstLocalRule(family)
   if (found) await ip(`-${family}`, 'rule', 'del', 'pref', '0', 'lookup', String(LOCAL_TABLE))
   const undo = () => restoreFirstLocalRule(family)
-  changes.add('rule of table local', undo, { origin: found ? 'made' : 'adopted', stays: true })
+  changes.add(`IPv${family} rule of table local`, undo, {
+    origin: found ? 'made' : 'adopted',
+    stays: true,
+  })
 }
 
 async function restoreFirstLocalRule(family: Family): Promise<void> {
@@ -201,21 +214,68 @@ export function addressCommands(
   ]
 }
 
-/** The last step of a start: from here on packets reach the data path. The routes go with the device. `source` is what
- * this machine's own clients of a VIP use. */
+/** Before the first openVips(): a backend side that ran here before had its replies' routes in this table. */
+export async function clearVipTable(vips: readonly Vip[]): Promise<void> {
+  for (const family of new Set(vips.map((vip) => vip.family))) await flush(family, VIP_TABLE)
+}
+
+/** From here on packets reach the data path. The routes go with the device. `source` is what this machine's own clients
+ * of a VIP use. */
 export async function openVips(
   vips: readonly Vip[],
   device: string,
   source: { readonly address: string; readonly family: Family },
 ): Promise<void> {
-  // A backend side that ran here before had its replies' routes in this table.
-  for (const family of new Set(vips.map((vip) => vip.family))) await flush(family, VIP_TABLE)
   for (const { address, family } of vips) {
     const src = family === source.family ? ['src', source.address] : []
     const route = [address, 'dev', device, 'metric', String(METRIC_DEVICE), ...src]
     const where = ['table', String(VIP_TABLE), 'protocol', String(PROTOCOL)]
     await ip(`-${family}`, 'route', 'replace', ...route, ...where)
   }
+}
+
+/** Takes the way to the data path from all VIPs but these: what comes for others falls into their blackholes. */
+export async function closeOtherVips(vips: readonly Vip[], device: string): Promise<void> {
+  const keep = new Set(vips.map(({ address }) => address))
+  for (const family of familiesOfKernel()) {
+    const rows = await ipRoutes<RouteRow>(family, VIP_TABLE)
+    for (const { dst } of rows.filter((row) => row.dev === device && !keep.has(row.dst))) {
+      await ip(`-${family}`, 'route', 'del', dst, 'dev', device, 'table', String(VIP_TABLE))
+    }
+  }
+}
+
+/** Makes these the addresses of the device, which take the device with them when it goes. */
+export async function putOnDevice(
+  vips: readonly { readonly address: string; readonly family: Family }[],
+  device: string,
+): Promise<void> {
+  const there = new Set((await addressesOf(device)).map(({ address }) => address))
+  for (const vip of vips) {
+    if (!there.has(vip.address)) await ip(...addressCommands(vip, device)[0])
+  }
+}
+
+/** Removes all other addresses of the device. */
+export async function removeOthersFromDevice(
+  vips: readonly { readonly address: string }[],
+  device: string,
+): Promise<void> {
+  const keep = new Set(vips.map(({ address }) => address))
+  for (const vip of await addressesOf(device)) {
+    if (!keep.has(vip.address)) await ip(...addressCommands(vip, device)[1])
+  }
+}
+
+async function addressesOf(
+  device: string,
+): Promise<readonly { readonly address: string; readonly family: Family }[]> {
+  const rows = await ipJson<AddressRow>('address', 'show', 'dev', device)
+  return rows
+    .flatMap(({ addr_info }) => addr_info)
+    .flatMap(({ local }) =>
+      local === undefined ? [] : [{ address: local, family: local.includes(':') ? 6 : 4 } as const],
+    )
 }
 
 /** Removes what a predecessor with another fleet file left and this node does not use; says what. Called when the start

@@ -11,6 +11,7 @@ const WATCH_MS = 1000
 
 export function startWorker(
   address: string,
+  memoryPath: string | null,
   port: PortHandle,
   changes: Changes,
   start: () => WorkerHandle,
@@ -21,8 +22,9 @@ export function startWorker(
     return worker
   } catch (error) {
     port.close()
-    if (error instanceof NativeError) throw new HostError(refusal(address, error))
-    throw error
+    if (!(error instanceof NativeError)) throw error
+    const ofMemory = memoryPath !== null && error.step.startsWith('memory')
+    throw new HostError(ofMemory ? memoryRefusal(memoryPath, error) : refusal(address, error))
   }
 }
 
@@ -42,10 +44,28 @@ function refusal(address: string, { code, step, message }: NativeError): string 
   }
 }
 
+function memoryRefusal(path: string, { code, message }: NativeError): string {
+  switch (code) {
+    case 'EBUSY':
+      return `the flow table ${path} is in use by another process, expected one node of this name on a machine: stop the other ("fuser ${path}.lock" names it), or give this one a folder of its own with --state`
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return `the flow table ${path} does not fit into its file system, expected room for two of them, which a restart takes for a moment: lower "flow_table" in the fleet file (16 bytes an entry), enlarge the tmpfs ("mount -o remount,size=..."), or name another folder with --state`
+    default:
+      return `the flow table ${path} cannot be made: ${message}; mend that, or name another folder with --state`
+  }
+}
+
 export function workerHealth(worker: WorkerHandle | undefined): Health {
   if (worker === undefined) return { ok: false, why: 'starting: the worker does not run yet' }
   const { error, view } = worker.status()
   if (error !== null) return { ok: false, why: `the worker has ended: ${error}` }
+  if (view?.recalling === true) {
+    return {
+      ok: false,
+      why: 'recalling: this node takes over what its peers and its own table of before know',
+    }
+  }
   if (view != null && !view.filled) {
     return { ok: false, why: 'filling: the peers are still telling this node what it is to hold' }
   }

@@ -1,36 +1,29 @@
 // The verb `run`: a node. Reads the fleet, checks the machine, takes its device, rules and routes, starts the worker and
-// stays until told to stop. Called by main.ts. Guarantees: nothing of the machine is changed before everything that can be
-// checked has been, and what was changed is taken back, except what keeps a stopped node silent (docs/local-delivery.md).
+// stays until told to stop; goes over to changed files when told to. Called by main.ts. Guarantees: nothing of the machine
+// is changed before everything that can be checked has been, and what was changed is taken back, except what keeps a
+// stopped node silent (docs/local-delivery.md); a reload that fails leaves the configuration of before in force.
 
 import { randomBytes } from 'node:crypto'
 import type { Command } from 'commander'
 import { parseAdminAddress } from '../../admin/address.js'
 import { metricsRegistry } from '../../admin/metrics.js'
 import { type AdminServer, type AdminSources, startAdmin } from '../../admin/server.js'
+import { readPopMemory, writePopMemory } from '../../config/departed-file.js'
 import { loadAddon, type WorkerHandle } from '../../dataplane/addon.js'
-import { type Generation, type Key, packGeneration } from '../../dataplane/generation.js'
+import { backendFlows } from '../../dataplane/generation.js'
 import { addressBytes } from '../../fleet/address.js'
-import type { Fleet, FleetNode, Pop, Service } from '../../fleet/model.js'
+import { type Departed, departedAfter, isDone } from '../../fleet/departed.js'
 import {
   bringUp,
   checkDeviceName,
   createDevice,
   type Device,
+  type DeviceNeeds,
   quietDevice,
 } from '../../host/device.js'
-import { ip } from '../../host/ip.js'
 import { findPathMtu } from '../../host/mtu.js'
-import {
-  ADMIN_NODE,
-  DEFAULT_MTU,
-  DEVICE,
-  GUE_PORT,
-  MSS_BELOW_MTU,
-  PREF_LOCAL,
-  PREF_REPLY_NODE,
-  PROTOCOL,
-  REPLY_TABLE,
-} from '../../host/numbers.js'
+import { NodeVips } from '../../host/node-vips.js'
+import { ADMIN_NODE, DEVICE, GUE_PORT, STATE_DIR } from '../../host/numbers.js'
 import { beTheOnlyOne } from '../../host/one-here.js'
 import {
   requireAddress,
@@ -39,27 +32,35 @@ import {
   requireRoutingSysctls,
   requireVipsElsewhere,
 } from '../../host/preconditions.js'
-import { ReplyRoutes, replyRules } from '../../host/reply-routes.js'
-import { allowAsymmetricReplies, familiesOfKernel } from '../../host/sysctl.js'
-import {
-  addressCommands,
-  guardVips,
-  openVips,
-  readRules,
-  rulesOfNode,
-  sweepLeftovers,
-  type Vip,
-} from '../../host/vip-routing.js'
+import { StateDir } from '../../host/state-dir.js'
+import { allowAsymmetricReplies } from '../../host/sysctl.js'
 import { startWorker, watchWorker, workerHealth } from '../../host/worker.js'
-import { findNamed, readFleet, readKeys } from '../fleet-input.js'
 import { createLog } from '../log.js'
+import {
+  completePlan,
+  type NodeFiles,
+  type NodeOutline,
+  type NodePlan,
+  neighbours,
+  outline,
+  peersOf,
+  planDifferences,
+  readNodeFiles,
+  requireSameNode,
+  routingNeeds,
+} from '../node-plan.js'
+import { PartlyReloaded } from '../reloads.js'
 import { runService, type ServiceContext, type Step } from '../service.js'
+
+/** How often departed backends are looked at; flows are counted anew within a minute. */
+const DEPARTED_LOOK_MS = 60_000
 
 interface Options {
   readonly config: string
   readonly node: string
   readonly admin: string
   readonly device: string
+  readonly state: string
 }
 
 export function register(program: Command): void {
@@ -70,33 +71,8 @@ export function register(program: Command): void {
     .requiredOption('--node <name>', "this node's name in it")
     .option('--admin <address:port>', 'metrics and health, on loopback', ADMIN_NODE)
     .option('--device <name>', 'the device that packets come in by', DEVICE)
+    .option('--state <folder>', 'what outlives the process, on a tmpfs', STATE_DIR)
     .action((options: Options) => runService(createLog(), (context) => stepsOf(options, context)))
-}
-
-/** Each VIP once; local when a backend on this node answers one of its services. */
-export function vipsOf(fleet: Fleet, node: FleetNode): readonly Vip[] {
-  const vips = new Map<string, Vip>()
-  for (const service of fleet.services) {
-    const local = isLocal(fleet, service, node) || (vips.get(service.vip)?.local ?? false)
-    vips.set(service.vip, { address: service.vip, family: service.family, local })
-  }
-  return [...vips.values()]
-}
-
-function isLocal({ pops }: Fleet, { pool }: Service, { id }: FleetNode): boolean {
-  return pops.some(({ backends }) =>
-    backends.some((backend) => backend.nodeId === id && backend.pool === pool),
-  )
-}
-
-/** The machines that this node sends GUE to. */
-function neighbours(fleet: Fleet, node: FleetNode, pop: Pop): readonly string[] {
-  const backends = pop.backends.filter(({ deliver }) => deliver === 'gue')
-  return [...peersOf(fleet, node), ...backends].map(({ address }) => address)
-}
-
-function peersOf(fleet: Fleet, node: FleetNode): readonly FleetNode[] {
-  return fleet.pops.flatMap((pop) => pop.nodes).filter(({ id }) => id !== node.id)
 }
 
 function stepsOf(options: Options, context: ServiceContext): readonly Step[] {
@@ -113,55 +89,47 @@ function stepsOf(options: Options, context: ServiceContext): readonly Step[] {
   ]
 }
 
-/** What each step leaves for the next. */
+/** What each step leaves for the next, and a reload for the one after it. */
 class Node {
-  #fleet!: Fleet
-  #keys!: readonly Key[]
-  #self!: FleetNode
-  #pop!: Pop
-  #vips!: readonly Vip[]
-  #generation!: Generation
-  #mtu = DEFAULT_MTU
+  #outline!: NodeOutline
+  #plan!: NodePlan
   #admin!: AdminServer
   #device!: Device
+  #needs!: DeviceNeeds
+  #vips!: NodeVips
   #worker: WorkerHandle | undefined
   #metrics: ReturnType<typeof metricsRegistry> | undefined
+  /** All of the plan is in force. */
+  #settled = false
+  readonly #state: StateDir
 
   constructor(
     readonly options: Options,
     readonly context: ServiceContext,
-  ) {}
+  ) {
+    this.#state = new StateDir(options.state, options.node)
+  }
 
   read(): void {
-    const { config, node, device } = this.options
-    this.#fleet = readFleet(config, this.context.log)
-    this.#keys = readKeys(this.#fleet.keyFile, this.context.log)
-    const what = { noun: 'node', option: '--node', path: config }
-    const { found, pop } = findNamed(this.#fleet, ({ nodes }) => nodes, what, node)
-    this.#self = found
-    this.#pop = pop
-    this.#vips = vipsOf(this.#fleet, found)
+    const { config, node, device, admin } = this.options
+    const { log } = this.context
+    const files = readNodeFiles(config, node, log, 'start')
+    const path = this.#state.departedPath
+    const { memory, doubt } = readPopMemory(path, Date.now())
+    if (doubt !== undefined) log.warn(`${path} is ignored: ${doubt}`)
+    this.#outline = this.#outlineOf(files, memory.departed, memory.known)
     checkDeviceName(device)
-    parseAdminAddress(this.options.admin)
+    parseAdminAddress(admin)
   }
 
   async check(): Promise<void> {
     requireCapabilities('run')
     await requireIproute()
-    await requireAddress(`node ${this.#self.name}`, this.#self.address)
-    const local = this.#fleet.services.filter((service) =>
-      isLocal(this.#fleet, service, this.#self),
-    )
-    requireRoutingSysctls(
-      {
-        ipv4: this.#vips.some(({ family }) => family === 4),
-        ipv6: this.#vips.some(({ family }) => family === 6),
-        localTcp: local.some(({ protocol }) => protocol === 'tcp'),
-        localUdp: local.some(({ protocol }) => protocol === 'udp'),
-        localIpv6: local.some(({ family }) => family === 6),
-      },
-      this.options.device,
-    )
+    const { self } = this.#outline
+    await requireAddress(`node ${self.name}`, self.address)
+    requireRoutingSysctls(routingNeeds(this.#outline), this.options.device)
+    const advice = this.#state.make()
+    if (advice !== undefined) this.context.log.warn(advice)
   }
 
   async openAdmin(): Promise<void> {
@@ -180,16 +148,7 @@ class Node {
   }
 
   async pack(): Promise<void> {
-    const { mtu, unreachable } = await findPathMtu(neighbours(this.#fleet, this.#self, this.#pop))
-    if (unreachable.length > 0) {
-      this.context.log.warn({ unreachable }, 'no route leads to some peers or backends now')
-    }
-    this.#mtu = mtu
-    this.#generation = packGeneration(
-      this.#fleet,
-      { kind: 'node', nodeId: this.#self.id, keys: this.#keys },
-      mtu,
-    )
+    this.#plan = await this.#complete(this.#outline)
   }
 
   async takeDevice(): Promise<void> {
@@ -197,118 +156,212 @@ class Node {
     this.#device = await createDevice(this.options.device, loadAddon().openPort, changes)
     const { kind, reason, name } = this.#device
     if (kind === 'packet') log.info({ reason }, `no TUN device: ${name} is a veth pair`)
-    await quietDevice(this.#device, {
-      ipv6: this.#vips.some(({ family }) => family === 6),
-      acceptLocal: this.#vips.some(({ local }) => local),
-    })
+    this.#needs = needsOf(this.#plan)
+    await quietDevice(this.#device, this.#needs)
     allowAsymmetricReplies(name)
+    this.#vips = new NodeVips(name, changes, (message) => log.warn(message))
   }
 
   async guard(): Promise<void> {
-    const { changes } = this.context
-    const { name } = this.#device
-    const local = this.#vips.filter((vip) => vip.local)
-    if (local.length > 0) await this.#warnOfEarlyRules()
-    await guardVips(this.#vips, name, changes)
-    // Loose reverse-path filtering asks the device for an address of its own. It goes with the device.
-    for (const vip of local) await ip(...addressCommands(vip, name)[0])
-    if (local.length > 0) await this.#replies().start(changes)
+    await this.#vips.guard(this.#plan.vips, this.#plan.mtu)
   }
 
   work(): void {
-    const { changes, fail, log } = this.context
+    const { changes, fail, log, reloads } = this.context
     const { name, port } = this.#device
-    const address = addressBytes(this.#self.address)
-    this.#worker = startWorker(this.#self.address, port, changes, () =>
+    const { self, fleet, generation } = this.#plan
+    const worker = startWorker(self.address, this.#state.memoryPath, port, changes, () =>
       loadAddon().startNode({
         port,
-        address,
+        address: addressBytes(self.address),
         udpPort: GUE_PORT,
-        generation: this.#generation.blob,
+        generation: generation.blob,
         bootId: bootId(),
-        flowEntries: this.#fleet.flowTableEntries,
+        flowEntries: fleet.flowTableEntries,
+        memoryPath: this.#state.memoryPath,
       }),
     )
-    const { status, counters } = this.#worker
-    const peers = peersOf(this.#fleet, this.#self)
+    this.#worker = worker
+    const { recalls = false, doubt = null } = worker.memory ?? {}
+    if (recalls) log.info('recalling the flows that were known before the restart')
+    else if (doubt !== null) log.warn(`the flow table of before is not recalled: ${doubt}`)
+    const plan = () => this.#plan
     this.#metrics = metricsRegistry({
       side: 'node',
       table: loadAddon().counterTable(),
-      counters,
-      generation: this.#generation,
-      fleet: this.#fleet,
-      peers,
-      worker: status,
+      worker: () => worker.status(),
+      get counters() {
+        return worker.counters
+      },
+      get generation() {
+        return plan().generation
+      },
+      get fleet() {
+        return plan().whole
+      },
+      get peers() {
+        return peersOf(plan().fleet, plan().self)
+      },
+      get reload() {
+        return reloads.state
+      },
     })
-    const peerChanged = (nodeId: number, up: boolean, rttUs: number | null) => {
-      const peer = peers.find(({ id }) => id === nodeId)
-      if (peer === undefined) return
-      const pop = this.#fleet.pops.find(({ id }) => id === peer.popId)?.name
-      const about = { peer: peer.name, pop, ...(rttUs === null ? {} : { rttMs: rttUs / 1000 }) }
-      if (up) log.info(about, `peer ${peer.name} is up`)
-      else log.warn(about, `peer ${peer.name} is down`)
-    }
-    watchWorker({ worker: this.#worker, device: name, changes, fail, peerChanged })
+    const peerChanged = (...[id, up, rttUs]: [number, boolean, number | null]) =>
+      this.#peerChanged(id, up, rttUs)
+    watchWorker({ worker, device: name, changes, fail, peerChanged })
   }
 
   async open(): Promise<void> {
-    const { log } = this.context
-    const { address } = this.#self
+    const { log, changes, reloads } = this.context
+    const { self, pop, fleet, vips, mtu } = this.#plan
     await bringUp(this.#device)
-    await openVips(this.#vips, this.#device.name, {
-      address,
-      family: address.includes(':') ? 6 : 4,
-    })
-    const local = this.#vips.some((vip) => vip.local)
-    const wanted = [
-      ...rulesOfNode(this.#vips, this.#device.name),
-      ...(local ? replyRules(this.#replyOptions()) : []),
-    ]
-    const removed = await sweepLeftovers(wanted, this.#vips)
+    const removed = await this.#vips.settle(vips, mtu, self.address)
     if (removed.length > 0) log.info({ removed }, 'removed what an earlier run had left')
-    await requireVipsElsewhere(this.#vips)
+    await requireVipsElsewhere(vips)
+    this.#settled = true
+    this.#remember()
     log.info(
       {
-        node: this.#self.name,
-        pop: this.#pop.name,
-        address,
-        vips: this.#vips.map((vip) => vip.address),
-        peers: peersOf(this.#fleet, this.#self).map(({ name }) => name),
+        node: self.name,
+        pop: pop.name,
+        address: self.address,
+        vips: vips.map((vip) => vip.address),
+        peers: peersOf(fleet, self).map(({ name }) => name),
         io: this.#device.kind,
-        mtu: this.#mtu,
+        mtu,
         metrics: `${this.#admin.url}/metrics`,
       },
-      `node ${this.#self.name} of PoP ${this.#pop.name} is running`,
+      `node ${self.name} of PoP ${pop.name} is running`,
     )
+    const timer = setInterval(() => reloads.between(() => this.#letGo()), DEPARTED_LOOK_MS)
+    changes.add('look at departed backends', () => clearInterval(timer))
+    reloads.serve(() => this.#reload())
   }
 
-  #replies(): ReplyRoutes {
-    return new ReplyRoutes(this.#replyOptions())
-  }
-
-  #replyOptions() {
-    return {
-      table: REPLY_TABLE,
-      pref: PREF_REPLY_NODE,
-      vips: this.#vips.filter(({ local }) => local),
-      mss: Math.min(this.#mtu, DEFAULT_MTU) - MSS_BELOW_MTU,
-      device: this.options.device,
-      warn: (message: string) => this.context.log.warn(message),
+  async #reload(): Promise<readonly string[]> {
+    const { config, node } = this.options
+    const { log } = this.context
+    const before = this.#plan
+    const files = readNodeFiles(config, node, log, 'reload')
+    requireSameNode(before, files)
+    const next = this.#outlineOf(files, before.departed, before.pop.backends)
+    requireRoutingSysctls(routingNeeds(next), this.options.device)
+    await requireVipsElsewhere(
+      next.vips.filter(({ address }) => !before.vips.some((vip) => vip.address === address)),
+    )
+    const plan = await this.#complete(next)
+    const words = planDifferences(before, plan)
+    if (words.length === 0 && this.#settled) return []
+    if (before.fleet.flowTableEntries !== plan.fleet.flowTableEntries) {
+      log.warn('flow_table has changed: the flow table keeps its size until the next restart')
     }
+    await this.#goOver(plan)
+    for (const { backend } of plan.departed) {
+      if (before.departed.some((one) => one.backend.id === backend.id)) continue
+      log.info(`backend ${backend.name} is kept without new connections while flows name it`)
+    }
+    return words.length === 0 ? ['all that was left over from before'] : words
   }
 
-  /** Rules that came after table local so far come before it when it has moved. */
-  async #warnOfEarlyRules(): Promise<void> {
-    for (const family of familiesOfKernel()) {
-      const early = (await readRules(family)).filter(({ priority, protocol }) => {
-        return priority > 0 && priority < PREF_LOCAL && protocol !== String(PROTOCOL)
-      })
-      for (const { priority } of early) {
-        this.context.log.warn(
-          `the IPv${family} rule with priority ${priority} comes before table local while VIPs are delivered locally: give it one above ${PREF_LOCAL} if it matches packets for this machine`,
-        )
+  /** Until the worker has taken the plan over, whatever fails leaves the one of before. */
+  async #goOver(plan: NodePlan): Promise<void> {
+    const before = this.#plan
+    try {
+      const needs = needsOf(plan)
+      if ((needs.ipv6 && !this.#needs.ipv6) || (needs.acceptLocal && !this.#needs.acceptLocal)) {
+        this.#needs = {
+          ipv6: needs.ipv6 || this.#needs.ipv6,
+          acceptLocal: needs.acceptLocal || this.#needs.acceptLocal,
+        }
+        await quietDevice(this.#device, this.#needs)
       }
+      await this.#vips.guard(plan.vips, plan.mtu)
+      this.#worker?.adopt(plan.generation.blob)
+    } catch (error) {
+      this.#settled = false
+      await this.#vips
+        .settle(before.vips, before.mtu, before.self.address)
+        .then(() => {
+          this.#settled = true
+        })
+        .catch((also: unknown) => this.context.log.warn((also as Error).message))
+      throw error
     }
+    this.#plan = plan
+    this.#settled = false
+    this.#remember()
+    await this.#vips.settle(plan.vips, plan.mtu, plan.self.address).catch((error: unknown) => {
+      throw new PartlyReloaded(
+        `the new configuration is in force, but rules and routes do not follow it: ${(error as Error).message}; mend that and reload again`,
+      )
+    })
+    this.#settled = true
+  }
+
+  /** Departed backends that no flow names any more go. */
+  async #letGo(): Promise<void> {
+    const plan = this.#plan
+    const done = plan.departed.filter((one) => isDone(one, this.#flowsOf(one), Date.now()))
+    if (done.length === 0) return
+    const left = plan.departed.filter((one) => !done.includes(one))
+    await this.#goOver(completePlan(outline(plan, left), plan.mtu))
+    for (const { backend } of done) {
+      this.context.log.info(`backend ${backend.name} is let go: no flow names it any more`)
+    }
+  }
+
+  #flowsOf({ backend }: Departed): number {
+    const { generation } = this.#plan
+    const row = generation.backendRows.findIndex(({ id }) => id === backend.id)
+    const counters = this.#worker?.counters ?? new BigUint64Array(0)
+    return backendFlows(counters, loadAddon().counterTable().length, generation, row)
+  }
+
+  #outlineOf(
+    files: NodeFiles,
+    departed: readonly Departed[],
+    known: NodeOutline['pop']['backends'],
+  ): NodeOutline {
+    const { fleet, pop } = files
+    return outline(files, departedAfter(departed, known, fleet, pop.id, Date.now()))
+  }
+
+  async #complete(of: NodeOutline): Promise<NodePlan> {
+    const { mtu, unreachable } = await findPathMtu(neighbours(of))
+    if (unreachable.length > 0) {
+      this.context.log.warn({ unreachable }, 'no route leads to some peers or backends now')
+    }
+    return completePlan(of, mtu)
+  }
+
+  /** For the next life. */
+  #remember(): void {
+    const { pop, departed } = this.#plan
+    try {
+      writePopMemory(this.#state.departedPath, { known: pop.backends, departed })
+    } catch (error) {
+      this.context.log.warn(
+        `which backends this PoP has could not be written down for a restart: ${(error as Error).message}`,
+      )
+    }
+  }
+
+  #peerChanged(nodeId: number, up: boolean, rttUs: number | null): void {
+    const { log } = this.context
+    const { fleet, self } = this.#plan
+    const peer = peersOf(fleet, self).find(({ id }) => id === nodeId)
+    if (peer === undefined) return
+    const pop = fleet.pops.find(({ id }) => id === peer.popId)?.name
+    const about = { peer: peer.name, pop, ...(rttUs === null ? {} : { rttMs: rttUs / 1000 }) }
+    if (up) log.info(about, `peer ${peer.name} is up`)
+    else log.warn(about, `peer ${peer.name} is down`)
+  }
+}
+
+function needsOf({ vips }: NodeOutline): DeviceNeeds {
+  return {
+    ipv6: vips.some(({ family }) => family === 6),
+    acceptLocal: vips.some(({ local }) => local),
   }
 }
 
