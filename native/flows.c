@@ -235,13 +235,13 @@ void sc_take_record(struct sc_node *node, const struct sc_record *r, uint16_t or
 	bool owner_says = pop != SC_NO_ROW && sc_home(node, r->flow, pop) == origin;
 	uint16_t heard = (uint16_t)(node->tick - (owner_says ? 0 : r->idle));
 
-	if (r->state == SC_FLOW_NONE && !owner_says)
+	if (pop == SC_NO_ROW || (r->state == SC_FLOW_NONE && !owner_says))
 		return;
 	if (e) {
 		merge_record(node, e, r, heard, owner_says);
 		return;
 	}
-	if (r->state == SC_FLOW_NONE || pop == SC_NO_ROW)
+	if (r->state == SC_FLOW_NONE)
 		return;
 	e = insert(node, r->flow, r->backend, r->state);
 	if (!e) {

@@ -104,6 +104,21 @@ TEST("claims older than an age can say tie, and the smaller backend id wins")
 	fleet_stop(&f);
 }
 
+TEST("a backend of no configured PoP makes no claim to a flow that is known")
+{
+	struct fleet f;
+	struct sc_record r = { .flow = 9, .backend = fleet_backend_id(2, 1), .age = 10, .state = SC_FLOW_HALF_OPEN };
+
+	fleet_start(&f, 2, 1, 2, 64);
+	fleet_run(&f, 5 * SC_S);
+	sc_take_record(f.node[0], &r, 1);
+	r = (struct sc_record){ .flow = 9, .backend = fleet_backend_id(3, 1), .state = SC_FLOW_ESTABLISHED };
+	sc_take_record(f.node[0], &r, 1);
+	CHECK_EQ(sc_flow_find(&f.node[0]->table, 9)->backend, fleet_backend_id(2, 1));
+	CHECK_EQ(claims(&f, SC_C_claims_lost), 0);
+	fleet_stop(&f);
+}
+
 TEST("the record's end does not end a younger entry, nor one of another backend")
 {
 	struct fleet f;
