@@ -81,6 +81,10 @@ void fuzz_retag(uint8_t *b, uint32_t len, const struct sc_generation *g)
 
 void fuzz_bend(uint8_t *b, uint32_t *len, uint32_t room, struct fuzz_args *a)
 {
+	/* Version and lengths of IP headers, of UDP behind them, GUE; first and last bytes of tags. */
+	static const uint8_t fields[] = {
+		0, 2, 3, 4, 5, 6, 7, 8, 9, 24, 25, 28, 29, 30, 31, 44, 45, 48, 49, 50, 51, 40, 47, 60, 64, 67, 71, 84, 91,
+	};
 	static const uint8_t telling[] = { 0, 1, 4, 5, 6, 17, 41, 43, 44, 51, 58, 60, 0x45, 0x60, 0x7f, 0x80, 0xff };
 	unsigned int times = fuzz_8(a) & 7;
 
@@ -88,7 +92,12 @@ void fuzz_bend(uint8_t *b, uint32_t *len, uint32_t room, struct fuzz_args *a)
 		uint8_t how = fuzz_8(a);
 		uint32_t at = fuzz_16(a) % *len, value = fuzz_8(a);
 
-		switch (how % 7) {
+		switch (how % 8) {
+		case 7:		/* a little more or less */
+			at = fields[at % sizeof(fields)];
+			if (at < *len)
+				b[at] = (uint8_t)(b[at] + value + 1);
+			break;
 		case 0:
 			b[at] ^= (uint8_t)(1 << (value & 7));
 			break;
