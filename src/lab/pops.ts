@@ -37,6 +37,8 @@ interface PopHere {
   readonly nodes: readonly NodeHere[]
   backends: BackendSet
   reshuffles: number
+  /** Withdrawn because its last node was gone. */
+  lost: boolean
 }
 
 export class Pops {
@@ -60,6 +62,7 @@ export class Pops {
       nodes: pop.nodes.map((host) => ({ pop, host, state: 'up', routed: true, generation: 0 })),
       backends: initialBackends(pop),
       reshuffles: 0,
+      lost: false,
     }))
   }
 
@@ -209,13 +212,13 @@ export class Pops {
     for (const node of nodes) node.routed = routed
     for (const { number } of new Set(nodes.map(({ pop }) => pop))) {
       const here = this.#pop(number)
-      const lost = !here.nodes.some((node) => node.routed)
-      if (lost) await this.moves.play({ kind: 'withdraw', atMs: 0, pop: number })
+      const served = here.nodes.some((node) => node.routed)
+      const leaves = !served && !this.moves.isWithdrawn(number)
+      const returns = served && here.lost
+      here.lost = !served && (here.lost || leaves)
+      if (leaves) await this.moves.play({ kind: 'withdraw', atMs: 0, pop: number })
       await this.#write(here)
-      const lone = routed && here.nodes.filter((node) => node.routed).length === 1
-      if (lone && this.moves.isWithdrawn(number)) {
-        await this.moves.play({ kind: 'announce', atMs: 0, pop: number })
-      }
+      if (returns) await this.moves.play({ kind: 'announce', atMs: 0, pop: number })
     }
   }
 
