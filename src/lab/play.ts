@@ -33,6 +33,7 @@ export class Play {
     const timer = setInterval(extend, EXTEND_EVERY_MS)
     try {
       await Promise.all(tracks.map((track) => this.#track(track, start)))
+      await this.pops.settled()
     } finally {
       clearInterval(timer)
     }

@@ -19,7 +19,10 @@ const RESTART_MS = 300
 /** Of a restart in order: for what is on its way to the node when its route goes. */
 const ROUTE_GONE_MS = 300
 /** A new fleet file reaches the first node at once and the last one this much later. */
-export const ROLLOUT_MS = 1_500
+const ROLLOUT_MS = 1_500
+/** Its share of new connections is one of some. */
+const FIRST_CONNECTION_LIMIT_MS = 10_000
+const LOOK_EVERY_MS = 100
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
@@ -93,6 +96,12 @@ export class Pops {
     if (this.#generation > 0) this.#publish()
     this.#hup(this.#nodes())
     await this.route()
+  }
+
+  /** Resolves when new backends have had their first connections, or after a while all the same. */
+  async settled(): Promise<void> {
+    const end = performance.now() + FIRST_CONNECTION_LIMIT_MS
+    while (this.unserved().length > 0 && performance.now() < end) await sleep(LOOK_EVERY_MS)
   }
 
   /** Backends that were added and that no connection has reached. */

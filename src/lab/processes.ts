@@ -78,7 +78,16 @@ export class Processes {
     this.start({
       what,
       namespace: node.namespace,
-      args: [cliPath, 'run', '--config', this.fleetFile, '--node', node.name],
+      args: [
+        cliPath,
+        'run',
+        '--config',
+        this.fleetFile,
+        '--node',
+        node.name,
+        '--state',
+        `${this.folder}/${node.name}`,
+      ],
     })
     const { file, args } = inNamespace(node.namespace, [
       process.execPath,
