@@ -23,7 +23,7 @@ export const POPS: Range = { min: 2, max: 8, default: 3 }
 export const CLIENTS: Range = { min: 1, max: 500, default: 24 }
 export const SECONDS: Range = { min: 8, max: 3600, default: 30 }
 export const SCENARIO_CLIENTS_DEFAULT = 48
-export const SCENARIO_SECONDS_DEFAULT = 24
+export const SCENARIO_SECONDS_DEFAULT = 20
 export const SEED: Range = { min: 0, max: 0xffffffff, default: 0 }
 
 /** A connection that moves no byte for this long, while all PoPs are reachable, is broken. */
