@@ -36,8 +36,10 @@ const NODE_STYLES: Readonly<Record<NodeState, Style>> = {
 }
 /** Of a client whose packets go to two PoPs in turn. */
 const ALTERNATES = '~'
-const NODE_WIDTH = 12
-const BACKEND_WIDTH = 12
+/** Two nodes and four backends go into 80 columns. */
+const POP_WIDTH = 6
+const NODE_WIDTH = 11
+const BACKEND_MIN_WIDTH = 5
 
 /** Lines without their ends, at most `rows` of them. */
 export function frame(state: LiveState, { columns, rows }: Size, colour: boolean): string[] {
@@ -88,7 +90,7 @@ function movesLine({ tally, alternations, betweenPops, betweenPopsPerS }: LiveSt
 function popsHead({ pops }: LiveState): Line {
   const nodes = Math.max(...pops.map((pop) => pop.nodes.length))
   return [
-    { text: 'PoP    clients  ', style: 'dim' },
+    { text: `${'PoP'.padEnd(POP_WIDTH)}clients  `, style: 'dim' },
     {
       text: plural(nodes, 'node')
         .slice(2)
@@ -102,7 +104,7 @@ function popsHead({ pops }: LiveState): Line {
 function popLine(pop: LivePop, { clients }: LiveState): Line {
   const here = clients.filter((client) => client.pop === pop.number).length
   return [
-    { text: `${pop.number} ${pop.name}`.padEnd(7), style: styleOfPop(pop.number) },
+    { text: `${pop.number} ${pop.name}`.padEnd(POP_WIDTH), style: styleOfPop(pop.number) },
     { text: pop.announced ? `${here}`.padStart(7) : 'leaves'.padStart(7) },
     { text: '  ' },
     ...pop.nodes.map(({ state }, index) => ({
@@ -110,7 +112,7 @@ function popLine(pop: LivePop, { clients }: LiveState): Line {
       style: NODE_STYLES[state],
     })),
     ...pop.backends.map(({ weight, alive }, index) => ({
-      text: `${index + 1}: ${backendText(weight, alive)}`.padEnd(BACKEND_WIDTH),
+      text: `${`${index + 1}: ${backendText(weight, alive)}`.padEnd(BACKEND_MIN_WIDTH)}  `,
       style: weight === 1 ? undefined : ('yellow' as const),
     })),
   ]
