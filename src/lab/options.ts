@@ -29,7 +29,7 @@ export const SEED: Range = { min: 0, max: 0xffffffff, default: 0 }
 /** A connection that moves no byte for this long, while all PoPs are reachable, is broken. */
 export const STALL_LIMIT_MS = 10_000
 /** From the first command to nodes and servers that answer. */
-export const START_LIMIT_MS = 60_000
+export const START_LIMIT_MS = 120_000
 /** The traffic of one phase never gets less, however small --seconds is. */
 export const MIN_PHASE_MS = 2_000
 /** Of --seconds: what the ends of both phases and taking all down need. */
