@@ -1,5 +1,5 @@
-// The client whose packets alternate between two PoPs all the time: starts the splitter's process and keeps its count.
-// Called by inner.ts. A lab of one client has no such client, and none is started.
+// Clients whose packets alternate between two PoPs: starts the splitter's process and keeps its count. Called by
+// inner.ts. A lab without such clients has no splitter, and none is started.
 
 import { LabFailure } from './failure.js'
 import type { FromSplitter } from './messages.js'
@@ -15,7 +15,7 @@ export async function startSplitter(
   processes: Processes,
   topology: Topology,
 ): Promise<Alternation> {
-  if (topology.alternating === undefined) return { count: () => 0 }
+  if (!topology.splits) return { count: () => 0 }
   const splitter = processes.startSplitter()
   let packets = 0
   splitter.child.on('message', (message: FromSplitter) => {

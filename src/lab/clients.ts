@@ -28,8 +28,8 @@ const tell = (message: FromClients): void => void process.send?.(message)
 
 class Phase {
   readonly #random: Random
-  readonly #deadline: number
-  readonly #book: Book
+  #deadline: number
+  readonly book: Book
   readonly #running = new Set<Promise<unknown>>()
   readonly #timer: NodeJS.Timeout
   #opened = 0
@@ -42,10 +42,10 @@ class Phase {
   ) {
     this.#random = seeded(seed)
     this.#deadline = now() + durationMs
-    this.#book = new Book(now, stallMs)
+    this.book = new Book(now, stallMs)
     this.#timer = setInterval(() => {
-      this.#book.breakStalled()
-      tell({ kind: 'tally', tally: this.#book.tally() })
+      this.book.breakStalled()
+      tell({ kind: 'tally', tally: this.book.tally() })
     }, TALLY_EVERY_MS)
   }
 
@@ -54,14 +54,14 @@ class Phase {
     for (const client of this.traffic.clients) {
       for (const role of rolesOf(client)) this.#keep(this.#play(client, role))
     }
-    await sleep(this.#leftMs())
+    while (this.#leftMs() > 0) await sleep(this.#leftMs())
     while (this.#running.size > 0) await Promise.all(this.#running)
     clearInterval(this.#timer)
-    tell({ kind: 'done', tally: this.#book.tally() })
+    tell({ kind: 'done', tally: this.book.tally() })
   }
 
-  moving(clients: readonly number[]): void {
-    tell({ kind: 'counted', live: this.#book.moving(clients) })
+  extend(leftMs: number): void {
+    this.#deadline = Math.max(this.#deadline, now() + leftMs)
   }
 
   connect(id: number, family: Family): void {
@@ -117,7 +117,7 @@ class Phase {
   #talk(client: ClientPlan, family: Family): Talk {
     const localAddress = family === 4 ? client.address4 : client.address6
     const seed = client.id * 1_000_000 + this.#opened++
-    return { book: this.#book, client: client.id, family, localAddress, seed }
+    return { book: this.book, client: client.id, family, localAddress, seed }
   }
 
   #keep(running: Promise<unknown>): void {
@@ -158,6 +158,8 @@ async function tryVips(traffic: TrafficPlan, ids: readonly number[]): Promise<st
 
 let phase: Phase | undefined
 
+const answer = (id: number, live = 0): void => tell({ kind: 'counted', id, live })
+
 function obey(message: ToClients): void {
   switch (message.kind) {
     case 'try':
@@ -168,7 +170,16 @@ function obey(message: ToClients): void {
       void phase.run()
       return
     case 'moving':
-      phase?.moving(message.clients)
+      answer(message.id, phase?.book.moving(message.clients))
+      return
+    case 'touching':
+      answer(message.id, phase?.book.touch(message.concerned))
+      return
+    case 'reachable':
+      phase?.book.setReachable(message.reachable)
+      return
+    case 'extend':
+      phase?.extend(message.leftMs)
       return
     case 'connect':
       phase?.connect(message.client, message.family)

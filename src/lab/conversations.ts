@@ -152,7 +152,7 @@ function exchange(talk: Talk, watch: Watch, what: Exchange): ClientRequest {
   })
   watch.onAbort(() => sent.destroy())
   sent.on('response', (response) => {
-    watch.backend = String(response.headers['x-backend'] ?? '')
+    watch.servedBy(String(response.headers['x-backend'] ?? ''))
     watch.progress()
     response.on('error', (error) => watch.fail(reasonOf(error)))
     response.on('aborted', () => watch.fail('the connection ended early'))

@@ -7,7 +7,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { createServer } from 'node:net'
 import { LabFailure } from './failure.js'
 import { isolatingCommand, labEnv } from './isolation.js'
-import type { Door, FromInner, LabResult, ToInner } from './messages.js'
+import type { Door, FromInner, LabResult, LiveState, ToInner } from './messages.js'
 import type { LabOptions } from './options.js'
 import { scriptPath } from './processes.js'
 
@@ -17,7 +17,9 @@ const STDERR_LINES = 20
 const LOOPBACK = '127.0.0.1'
 
 export interface LabHooks {
-  readonly onProgress: (line: string) => void
+  readonly onProgress: (line: string, of: 'event' | 'tally') => void
+  /** Where somebody watches: several times a second. */
+  readonly onState?: (state: LiveState) => void
   readonly onResult: (result: LabResult) => void
   /** --keep: one address of the user's own network for each door, all open. */
   readonly onOpen: (doors: readonly { readonly name: string; readonly url: string }[]) => void
@@ -38,7 +40,8 @@ export async function runLab(options: LabOptions, hooks: LabHooks): Promise<LabR
   })
   const inner = new Inner(child, hooks)
   hooks.signal.addEventListener('abort', () => void inner.end())
-  child.send({ kind: 'start', options, startedAt } satisfies ToInner)
+  const live = hooks.onState !== undefined
+  child.send({ kind: 'start', options, startedAt, live } satisfies ToInner)
   const how = await inner.gone
   if (inner.failure !== undefined) throw inner.failure
   if (hooks.signal.aborted || inner.finished) return inner.result
@@ -96,7 +99,10 @@ class Inner {
         this.#pid = message.pid
         return
       case 'progress':
-        this.hooks.onProgress(message.text)
+        this.hooks.onProgress(message.text, message.of)
+        return
+      case 'state':
+        this.hooks.onState?.(message.state)
         return
       case 'failure':
         this.failure = new LabFailure(message.message, message.log)

@@ -3,7 +3,7 @@
 
 import { get } from 'node:http'
 
-const PAUSE_MS = 50
+const PAUSE_MS = 100
 const ANSWER_LIMIT_MS = 1_000
 const [url = '', limitMs = '0'] = process.argv.slice(2)
 const end = Date.now() + Number(limitMs)

@@ -1,6 +1,6 @@
 // The long-running processes of the lab: nodes, backends, web servers, the clients, the splitter. Called by inner.ts.
-// Guarantees: all start in parallel, none is used before it is ready, and one that ends by itself fails the lab with
-// the last lines of its log.
+// Guarantees: all start in parallel, none is used before it is ready, and one that ends by itself, not by stopNode, fails
+// the lab with the last lines of its log.
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, openSync, readFileSync } from 'node:fs'
@@ -8,8 +8,14 @@ import { fileURLToPath } from 'node:url'
 import { inNamespace, runCommand } from './commands.js'
 import { LabFailure } from './failure.js'
 import { START_LIMIT_MS } from './options.js'
-import type { Host, Pop, Topology } from './topology.js'
-import { CLIENTS_NAMESPACE, INTERNET_NAMESPACE } from './topology.js'
+import {
+  CLIENTS_NAMESPACE,
+  type Host,
+  INTERNET_NAMESPACE,
+  machinesOf,
+  type Pop,
+  type Topology,
+} from './topology.js'
 
 export const ADMIN_PORT = 6080
 const LOG_TAIL_LINES = 15
@@ -34,6 +40,7 @@ export interface StartSpec {
 
 export class Processes {
   readonly #started: Started[] = []
+  readonly #stopped = new Set<Started>()
   #onFailure: (failure: LabFailure) => void = () => undefined
   /** Rejects when a process ends that should not. */
   readonly failed: Promise<never>
@@ -41,6 +48,8 @@ export class Processes {
   constructor(
     private readonly folder: string,
     private readonly fleetFile: string,
+    /** Machines that are to become backends are in it already. */
+    private readonly backendsFile: string,
   ) {
     this.failed = new Promise((_, reject) => {
       this.#onFailure = reject
@@ -56,20 +65,31 @@ export class Processes {
     closeSync(log)
     const started = { what: spec.what, child, logFile }
     this.#started.push(started)
-    child.on('error', (error) => this.#fail(started, `did not start: ${error.message}`))
+    child.on('error', (error) => this.#ended(started, `did not start: ${error.message}`))
     child.on('exit', (code, signal) =>
-      this.#fail(started, signal === null ? `ended with exit code ${code}` : `ended by ${signal}`),
+      this.#ended(started, signal === null ? `ended with exit code ${code}` : `ended by ${signal}`),
     )
     return started
   }
 
-  startNode(pop: Pop): Promise<void> {
+  /** Resolves when its /healthz says ok. */
+  startNode(node: Host): Promise<void> {
+    const what = nodeLabel(node)
     this.start({
-      what: `node ${pop.node.name}`,
-      namespace: pop.node.namespace,
-      args: [cliPath, 'run', '--config', this.fleetFile, '--node', pop.node.name],
+      what,
+      namespace: node.namespace,
+      args: [
+        cliPath,
+        'run',
+        '--config',
+        this.fleetFile,
+        '--node',
+        node.name,
+        '--state',
+        `${this.folder}/${node.name}`,
+      ],
     })
-    const { file, args } = inNamespace(pop.node.namespace, [
+    const { file, args } = inNamespace(node.namespace, [
       process.execPath,
       scriptPath('probe'),
       `http://127.0.0.1:${ADMIN_PORT}/healthz`,
@@ -78,16 +98,30 @@ export class Processes {
     return runCommand(file, args).then(
       () => undefined,
       (error: unknown) => {
-        throw this.notReady(`node ${pop.node.name}`, error)
+        throw this.notReady(what, error)
       },
     )
+  }
+
+  /** Resolves when its process is gone. */
+  stopNode(node: Host, signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
+    const started = this.#running(nodeLabel(node))
+    this.#stopped.add(started)
+    const gone = new Promise<void>((resolve) => started.child.once('exit', () => resolve()))
+    started.child.kill(signal)
+    return Promise.race([gone, this.failed])
+  }
+
+  /** It reads the fleet file again. */
+  reloadNode(node: Host): void {
+    this.#running(nodeLabel(node)).child.kill('SIGHUP')
   }
 
   startBackend(backend: Host): void {
     this.start({
       what: `backend ${backend.name}`,
       namespace: backend.namespace,
-      args: [cliPath, 'backend', '--config', this.fleetFile, '--name', backend.name],
+      args: [cliPath, 'backend', '--config', this.backendsFile, '--name', backend.name],
     })
   }
 
@@ -130,12 +164,19 @@ export class Processes {
   }
 
   notReady(what: string, error: unknown): LabFailure {
-    const started = this.#started.find((candidate) => candidate.what === what)
+    const started = this.#started.findLast((candidate) => candidate.what === what)
     const why = error instanceof Error ? error.message : String(error)
     return new LabFailure(`${what} is not ready: ${why}`, started ? tail(started.logFile) : [])
   }
 
-  #fail(started: Started, how: string): void {
+  #running(what: string): Started {
+    const started = this.#started.findLast((candidate) => candidate.what === what)
+    if (started === undefined) throw new RangeError(`no ${what} was started`)
+    return started
+  }
+
+  #ended(started: Started, how: string): void {
+    if (this.#stopped.has(started)) return
     this.#onFailure(new LabFailure(`${started.what} ${how}`, tail(started.logFile)))
   }
 }
@@ -144,14 +185,16 @@ export class Processes {
 export async function startAll(processes: Processes, topology: Topology): Promise<void> {
   const started: Promise<void>[] = []
   for (const pop of topology.pops) {
-    for (const backend of pop.backends) {
+    for (const backend of machinesOf(pop)) {
       processes.startBackend(backend)
       started.push(processes.startServer(pop, backend))
     }
-    started.push(processes.startNode(pop))
+    for (const node of pop.nodes) started.push(processes.startNode(node))
   }
   await Promise.race([Promise.all(started), processes.failed])
 }
+
+const nodeLabel = ({ name }: Host): string => `node ${name}`
 
 function tail(file: string): string[] {
   try {

@@ -1,7 +1,7 @@
-// What the lab says: progress lines, the verdict of two lines, the JSON object, the exit code. Pure: used by inner.ts
-// (progress) and by the command line (the rest).
+// What the lab says: progress lines, the verdict of two lines, the JSON object, the exit code. Pure: used by phase.ts
+// (progress), by the command line (the rest) and by scenario-report.ts.
 
-import type { LabResult, PhaseResult, Tally } from './messages.js'
+import type { PhaseResult, PlainResult, Tally } from './messages.js'
 import type { LabOptions } from './options.js'
 
 export function formatBytes(bytes: number): string {
@@ -33,7 +33,7 @@ export function tallyText(tally: Tally): string {
   ].join(', ')
 }
 
-export function verdict({ steadycast, plainHashing }: LabResult): readonly [string, string] {
+export function verdict({ steadycast, plainHashing }: PlainResult): readonly [string, string] {
   const s = steadycast.tally
   const p = plainHashing.tally
   const counts = (tally: Tally): string =>
@@ -45,8 +45,8 @@ export function verdict({ steadycast, plainHashing }: LabResult): readonly [stri
 }
 
 /** Which connections broke with Steadycast, and why: none should. */
-export function brokenLines({ steadycast }: LabResult): string[] {
-  const { samples, broken } = steadycast.tally
+export function brokenLines({ tally }: PhaseResult): string[] {
+  const { samples, broken } = tally
   const lines = samples.map(
     ({ client, activity, family, backend, reason }) =>
       `broken: client ${client}, IPv${family}, ${activity}, ${backend === '' ? 'no backend yet' : `backend ${backend}`}: ${reason}`,
@@ -55,18 +55,15 @@ export function brokenLines({ steadycast }: LabResult): string[] {
   return lines
 }
 
-export function jsonResult(result: LabResult, options: LabOptions, durationMs: number): object {
-  const phase = ({ tally, alternations }: PhaseResult): object => ({
-    connections: tally.connections,
-    switches: tally.switches,
-    bytes: tally.bytes,
-    broken: tally.broken,
-    alternations,
-    switched: tally.switched,
-  })
+export function jsonPhase({ tally, alternations }: Pick<PhaseResult, 'tally' | 'alternations'>) {
+  const { connections, switches, bytes, broken, switched } = tally
+  return { connections, switches, bytes, broken, alternations, switched }
+}
+
+export function jsonResult(result: PlainResult, options: LabOptions, durationMs: number): object {
   return {
-    ...phase(result.steadycast),
-    hash_only: phase(result.plainHashing),
+    ...jsonPhase(result.steadycast),
+    hash_only: jsonPhase(result.plainHashing),
     duration_s: Math.round(durationMs / 100) / 10,
     seed: options.seed,
     pops: options.pops,
@@ -75,7 +72,7 @@ export function jsonResult(result: LabResult, options: LabOptions, durationMs: n
 }
 
 /** 0 only when nothing broke with Steadycast, and there was something to break. */
-export function exitCodeOf({ steadycast, plainHashing }: LabResult): 0 | 1 {
+export function exitCodeOf({ steadycast, plainHashing }: PlainResult): 0 | 1 {
   const { broken, connections, switches } = steadycast.tally
   const proven = broken === 0 && connections > 0 && switches > 0
   return proven && plainHashing.tally.connections > 0 ? 0 : 1

@@ -86,6 +86,50 @@ export function moveClient(routing: Routing, client: Client, pop: number): Route
   return { routing: { ...routing, alone }, lines, moved: [client.id] }
 }
 
+/** All that reaches this PoP reaches the next one of `pops` instead. */
+export function leavePop(
+  topology: Topology,
+  routing: Routing,
+  pop: number,
+  others: readonly number[],
+): RouteChange {
+  const next = others.find((other) => other > pop) ?? others[0]
+  if (next === undefined) throw new RangeError('the last PoP cannot be withdrawn')
+  const change = { routing, lines: [] as IpLine[], moved: [] as number[] }
+  const add = (more: RouteChange): void => {
+    change.routing = more.routing
+    change.lines.push(...more.lines)
+    change.moved.push(...more.moved)
+  }
+  for (const client of topology.clients) {
+    if (change.routing.alone.get(client.id) === pop) add(moveClient(change.routing, client, next))
+  }
+  for (const [catchment, at] of routing.catchments) {
+    if (at === pop) add(leaveCatchment(topology, change.routing, catchment, next))
+  }
+  return change
+}
+
+/** Clients of the catchment that were moved alone stay where they are. */
+function leaveCatchment(
+  topology: Topology,
+  routing: Routing,
+  catchment: number,
+  pop: number,
+): RouteChange {
+  const before = routing.catchments.get(catchment) ?? pop
+  const lines = FAMILIES.flatMap((family) => [
+    catchmentRule('add', catchment, pop, family),
+    catchmentRule('del', catchment, before, family),
+  ])
+  const moved = clientsOf(topology, catchment).filter(({ id }) => !routing.alone.has(id))
+  return {
+    routing: { ...routing, catchments: new Map(routing.catchments).set(catchment, pop) },
+    lines,
+    moved: moved.map(({ id }) => id),
+  }
+}
+
 /** Back to where every phase starts. */
 export function resetRouting(topology: Topology, routing: Routing): IpLine[] {
   const lines: IpLine[] = []
@@ -96,11 +140,6 @@ export function resetRouting(topology: Topology, routing: Routing): IpLine[] {
     current = change.routing
   }
   return lines
-}
-
-/** In `internet`: what is sent to this client is lost, silently, from `add` to `del`. */
-export function holdAnswers(action: 'add' | 'del', client: Client, family: Family): string {
-  return `route ${action} blackhole ${family === 4 ? `${client.address4}/32` : `${client.address6}/128`}`
 }
 
 export function clientsOf(topology: Topology, catchment: number): readonly Client[] {

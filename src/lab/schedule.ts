@@ -2,6 +2,7 @@
 // goes to another PoP than the one the client is at, every role is moved, and the last event leaves its connections
 // time to show whether they live.
 
+import type { RouteEvent } from './events.js'
 import { seeded } from './random.js'
 import {
   clientsOf,
@@ -11,30 +12,8 @@ import {
   popOfClient,
   type Routing,
 } from './routing.js'
-import type { Client, Family, Topology } from './topology.js'
+import type { Client, Topology } from './topology.js'
 import type { TrafficPlan } from './traffic.js'
-
-export type LabEvent =
-  | {
-      readonly kind: 'catchment'
-      readonly atMs: number
-      readonly catchment: number
-      readonly pop: number
-    }
-  | {
-      readonly kind: 'client'
-      readonly atMs: number
-      readonly client: number
-      readonly pop: number
-    }
-  /** A connection whose SYN goes to one PoP and whose ACK goes to another. */
-  | {
-      readonly kind: 'handshake'
-      readonly atMs: number
-      readonly client: number
-      readonly pop: number
-      readonly family: Family
-    }
 
 /** Connections are made first. */
 export const FIRST_EVENT_MS = 500
@@ -42,9 +21,14 @@ export const FIRST_EVENT_MS = 500
 export const QUIET_END_MS = 700
 /** From holding the SYN-ACK back to letting it through. */
 export const HANDSHAKE_MS = 400
-const CATCHMENT_EVERY_MS = 2_000
-const CLIENT_EVERY_MS = 250
-const HANDSHAKE_EVERY_MS = 1_100
+/** Every so many milliseconds one of them, where given. */
+export interface Paces {
+  readonly catchment?: number
+  readonly client?: number
+  readonly handshake?: number
+}
+
+export const PLAIN_PACES: Paces = { catchment: 2_000, client: 250, handshake: 1_100 }
 /** Each interval is drawn from 1 - JITTER to 1 + JITTER of itself. */
 const JITTER = 0.4
 
@@ -53,25 +37,25 @@ export function scheduleOf(
   traffic: TrafficPlan,
   seed: number,
   durationMs: number,
-): LabEvent[] {
+  paces: Paces = PLAIN_PACES,
+): RouteEvent[] {
   const random = seeded(seed)
   const end = durationMs - QUIET_END_MS
-  const times = (everyMs: number, last: number): number[] => {
+  const times = (kind: keyof Paces, last: number): { kind: keyof Paces; atMs: number }[] => {
+    const everyMs = paces[kind]
+    if (everyMs === undefined) return []
     const list: number[] = []
     let at = FIRST_EVENT_MS + random.next() * everyMs
     while (at <= last) {
       list.push(Math.round(at))
       at += everyMs * (1 - JITTER + 2 * JITTER * random.next())
     }
-    return list.length > 0 ? list : [FIRST_EVENT_MS]
+    return (list.length > 0 ? list : [FIRST_EVENT_MS]).map((atMs) => ({ kind, atMs }))
   }
   const slots = [
-    ...times(CATCHMENT_EVERY_MS, end).map((atMs) => ({ kind: 'catchment' as const, atMs })),
-    ...times(CLIENT_EVERY_MS, end).map((atMs) => ({ kind: 'client' as const, atMs })),
-    ...times(HANDSHAKE_EVERY_MS, end - 2 * HANDSHAKE_MS).map((atMs) => ({
-      kind: 'handshake' as const,
-      atMs,
-    })),
+    ...times('catchment', end),
+    ...times('client', end),
+    ...times('handshake', end - 2 * HANDSHAKE_MS),
   ].sort((a, b) => a.atMs - b.atMs)
 
   const movable = topology.clients.filter(({ id }) => id !== topology.alternating)
@@ -89,7 +73,7 @@ export function scheduleOf(
     random.pick(topology.pops.filter(({ number }) => number !== pop)).number
 
   let routing: Routing = initialRouting(topology)
-  return slots.map(({ kind, atMs }): LabEvent => {
+  return slots.map(({ kind, atMs }): RouteEvent => {
     if (kind === 'catchment') {
       const { number } = catchment()
       const pop = elsewhere(routing.catchments.get(number) ?? number)
@@ -100,7 +84,9 @@ export function scheduleOf(
     const pop = elsewhere(popOfClient(routing, client))
     routing = moveClient(routing, client, pop).routing
     if (kind === 'client') return { kind, atMs, client: client.id, pop }
-    return { kind, atMs, client: client.id, pop, family: random.pick([4, 6] as const) }
+    const family = random.pick([4, 6] as const)
+    const answer = random.pick(['late', 'lost'] as const)
+    return { kind, atMs, client: client.id, pop, family, answer }
   })
 }
 

@@ -9,17 +9,17 @@
 //   +----------------------------------+------------------------------------+
 //   | internet     "from CLIENT to VIP lookup 100+p": which PoP a client    |
 //   |              reaches; split-in, split-a, split-b: packets in turn     |
-//   +--------+-------------------------+----------------------------+-------+
-//     to-ams | 10.100.1.1       to-nyc | 10.100.2.1          to-sin | 10.100.3.1
-//     uplink | 10.100.1.2       uplink |                     uplink |
-//   +--------+---------------+    +----+----+                  +----+----+
-//   | pop-ams                |    | pop-nyc |                  | pop-sin |
-//   | VIP via the node, or   |    +---------+                  +---------+
-//   | by hash to be-*        |       the same                    the same
+//   +--+--------+----------------+--------+----------------+--------+-------+
+//      | to-ams | bb-ams         | to-nyc | bb-nyc         | to-sin | bb-sin
+//      | uplink | backbone       |        |                |        |   (between PoPs: devices of their own, so
+//   +--+--------+------------+   +--------+--+             +--------+--+  that their packets can be counted)
+//   | pop-ams                |   | pop-nyc   |             | pop-sin   |
+//   | VIP via the nodes, or  |   +-----------+             +-----------+
+//   | by hash to be-*        |        the same                  the same
 //   | lan (bridge) 10.1.0.1  |
 //   +---+-------+-------+----+
-//  eth0 |  eth0 |  eth0 |            answers go from the backends to the client
-//  node-ams  be-ams-1  be-ams-2      directly (direct server return), from any PoP
+//  eth0 |  eth0 |  eth0 |                answers go from the backends to the client
+//  node-ams-1 be-ams-1 be-ams-2          directly (direct server return), from any PoP
 //  10.1.0.11 10.1.0.21 10.1.0.22
 
 export type Family = 4 | 6
@@ -38,6 +38,11 @@ export const INTERNET_NAMESPACE = 'internet'
 export const SPLIT_IN = 'split-in'
 export const SPLIT_END = '-x'
 export const SPLIT_OUT = ['split-a', 'split-b'] as const
+/** In `internet`, one device for each PoP: what PoPs send each other, and nothing else. */
+export const BACKBONE_PREFIX = 'bb-'
+/** In `internet`: nobody has these addresses, so that what is routed there waits for its neighbour. */
+const HELD = { 4: '10.200.0.6', 6: '2001:db8:b::6' } as const
+const CLIENTS_MAC = '02:00:00:00:00:02'
 
 export interface Host {
   readonly name: string
@@ -51,8 +56,11 @@ export interface Pop {
   readonly number: number
   readonly name: string
   readonly namespace: string
-  readonly node: Host
+  readonly nodes: readonly Host[]
+  /** In the fleet file from the start. */
   readonly backends: readonly Host[]
+  /** Machines that run, and are not in the fleet file yet. */
+  readonly spares: readonly Host[]
 }
 
 export interface Client {
@@ -69,7 +77,22 @@ export interface Topology {
   readonly clients: readonly Client[]
   /** The client whose packets alternate between two PoPs all the time; a lab of one client has none. */
   readonly alternating: number | undefined
+  /** Whether the splitter is there. */
+  readonly splits: boolean
 }
+
+/** What each PoP has, and whether one client alternates from the start. */
+export interface Layout {
+  readonly nodes: number
+  readonly backends: number
+  readonly spares: number
+  readonly alternating: boolean
+}
+
+/** Without a scenario. */
+export const PLAIN_LAYOUT: Layout = { nodes: 1, backends: 2, spares: 0, alternating: true }
+/** Alternation is a scenario of its own here. */
+export const SCENARIO_LAYOUT: Layout = { nodes: 2, backends: 3, spares: 1, alternating: false }
 
 export interface Sysctl {
   readonly path: string
@@ -88,8 +111,12 @@ export interface NamespacePlan {
   readonly lines: readonly string[]
 }
 
-export function topologyOf(popCount: number, clientCount: number): Topology {
-  const pops = POP_NAMES.slice(0, popCount).map((name, index) => popOf(name, index + 1))
+export function topologyOf(
+  popCount: number,
+  clientCount: number,
+  layout: Layout = PLAIN_LAYOUT,
+): Topology {
+  const pops = POP_NAMES.slice(0, popCount).map((name, index) => popOf(name, index + 1, layout))
   const members = new Map<number, number>()
   const clients = Array.from({ length: clientCount }, (_, id): Client => {
     const catchment = 1 + Math.floor((id * popCount) / clientCount)
@@ -102,24 +129,30 @@ export function topologyOf(popCount: number, clientCount: number): Topology {
       address6: `2001:db8:c000:${catchment}::${member.toString(16)}`,
     }
   })
-  return { pops, clients, alternating: clientCount > 1 ? clientCount - 1 : undefined }
+  const alternating = layout.alternating && clientCount > 1 ? clientCount - 1 : undefined
+  return { pops, clients, alternating, splits: alternating !== undefined || !layout.alternating }
 }
 
-function popOf(name: string, number: number): Pop {
+function popOf(name: string, number: number, layout: Layout): Pop {
   const host = (hostName: string, namespace: string, last: number): Host => ({
     name: hostName,
     namespace,
     address4: `10.${number}.0.${last}`,
     address6: `2001:db8:${number}::${last}`,
   })
+  const backend = (n: number): Host => host(`${name}-web-${n}`, `be-${name}-${n}`, 20 + n)
   return {
     number,
     name,
     namespace: `pop-${name}`,
-    node: host(`${name}-1`, `node-${name}`, 11),
-    backends: [1, 2].map((n) => host(`${name}-web-${n}`, `be-${name}-${n}`, 20 + n)),
+    nodes: numbers(1, layout.nodes).map((n) => host(`${name}-${n}`, `node-${name}-${n}`, 10 + n)),
+    backends: numbers(1, layout.backends).map(backend),
+    spares: numbers(layout.backends + 1, layout.spares).map(backend),
   }
 }
+
+const numbers = (first: number, count: number): number[] =>
+  Array.from({ length: count }, (_, index) => first + index)
 
 export function catchmentPrefix(catchment: number, family: Family): string {
   return family === 4 ? `10.9.${catchment}.0/24` : `2001:db8:c000:${catchment}::/64`
@@ -138,13 +171,14 @@ export function deviceLines(topology: Topology): string[] {
   const veth = (device: string, namespace: string, peer: string, peerNamespace: string): string =>
     `link add name ${device} netns ${namespace} type veth peer name ${peer} netns ${peerNamespace}`
   const lines = [veth('eth0', CLIENTS_NAMESPACE, 'to-clients', INTERNET_NAMESPACE)]
-  if (topology.alternating !== undefined) {
+  if (topology.splits) {
     for (const name of [SPLIT_IN, ...SPLIT_OUT]) {
       lines.push(veth(name, INTERNET_NAMESPACE, `${name}${SPLIT_END}`, INTERNET_NAMESPACE))
     }
   }
   for (const pop of topology.pops) {
     lines.push(veth('uplink', pop.namespace, `to-${pop.name}`, INTERNET_NAMESPACE))
+    lines.push(veth('backbone', pop.namespace, backboneOf(pop), INTERNET_NAMESPACE))
     for (const host of hostsOf(pop)) {
       lines.push(veth('eth0', host.namespace, portOf(host), pop.namespace))
     }
@@ -157,14 +191,17 @@ export function namespacePlans(topology: Topology): NamespacePlan[] {
     clientsPlan(topology),
     internetPlan(topology),
     ...topology.pops.flatMap((pop) => [
-      popPlan(pop),
-      hostPlan(pop, pop.node, [...COMMON, ...FORWARDING]),
-      ...pop.backends.map((backend) => hostPlan(pop, backend, COMMON)),
+      popPlan(topology, pop),
+      ...pop.nodes.map((node) => hostPlan(pop, node, [...COMMON, ...FORWARDING])),
+      ...machinesOf(pop).map((backend) => hostPlan(pop, backend, COMMON)),
     ]),
   ]
 }
 
-const hostsOf = (pop: Pop): readonly Host[] => [pop.node, ...pop.backends]
+/** The backends' machines, those not in the fleet file yet included. */
+export const machinesOf = (pop: Pop): readonly Host[] => [...pop.backends, ...pop.spares]
+const hostsOf = (pop: Pop): readonly Host[] => [...pop.nodes, ...machinesOf(pop)]
+const backboneOf = ({ name }: Pop): string => `${BACKBONE_PREFIX}${name}`
 const portOf = (host: Host): string => `to-${host.namespace}`.slice(0, 15)
 
 const each = (path: string, value: string): Sysctl[] =>
@@ -199,8 +236,8 @@ function clientsPlan(topology: Topology): NamespacePlan {
     sysctls: COMMON,
     lines: [
       'link set lo up',
-      'link set eth0 up',
-      'address add 10.200.0.2/30 dev eth0',
+      `link set eth0 address ${CLIENTS_MAC} up`,
+      'address add 10.200.0.2/29 dev eth0',
       'address add 2001:db8:b::2/64 dev eth0 nodad',
       'route add default via 10.200.0.1',
       'route add default via 2001:db8:b::1',
@@ -219,7 +256,7 @@ function internetPlan(topology: Topology): NamespacePlan {
     lines: [
       'link set lo up',
       'link set to-clients up',
-      'address add 10.200.0.1/30 dev to-clients',
+      'address add 10.200.0.1/29 dev to-clients',
       'address add 2001:db8:b::1/64 dev to-clients nodad',
       'route add 10.9.0.0/16 via 10.200.0.2',
       'route add 2001:db8:c000::/48 via 2001:db8:b::2',
@@ -227,12 +264,15 @@ function internetPlan(topology: Topology): NamespacePlan {
         `link set to-${pop.name} up`,
         `address add 10.100.${pop.number}.1/30 dev to-${pop.name}`,
         `address add 2001:db8:a${pop.number}::1/64 dev to-${pop.name} nodad`,
-        `route add 10.${pop.number}.0.0/24 via 10.100.${pop.number}.2`,
-        `route add 2001:db8:${pop.number}::/64 via 2001:db8:a${pop.number}::2`,
+        `link set ${backboneOf(pop)} up`,
+        `address add 10.101.${pop.number}.1/30 dev ${backboneOf(pop)}`,
+        `address add 2001:db8:b${pop.number}::1/64 dev ${backboneOf(pop)} nodad`,
+        `route add 10.${pop.number}.0.0/24 via 10.101.${pop.number}.2`,
+        `route add 2001:db8:${pop.number}::/64 via 2001:db8:b${pop.number}::2`,
         `route add ${VIP4} via 10.100.${pop.number}.2 table ${tableOf(pop.number)}`,
         `route add ${VIP6} via 2001:db8:a${pop.number}::2 table ${tableOf(pop.number)}`,
       ]),
-      ...(topology.alternating === undefined ? [] : splitLines()),
+      ...(topology.splits ? splitLines() : []),
     ],
   }
 }
@@ -246,25 +286,55 @@ function splitLines(): string[] {
   ]
 }
 
-/** The alternating client's packets go into the splitter, and what comes out of it to PoP 1 and PoP 2. */
-export function splitRules(topology: Topology): IpLine[] {
-  const client = topology.clients.find((candidate) => candidate.id === topology.alternating)
-  if (client === undefined) return []
-  return ([4, 6] as const).flatMap((family) => {
-    const vip = vipOf(family)
-    const from = family === 4 ? client.address4 : client.address6
-    return [
-      ...SPLIT_OUT.map((device, index) => ({
-        family,
-        line: `rule add pref ${500 + index} iif ${device} to ${vip} lookup ${tableOf(index + 1)}`,
-      })),
-      { family, line: `rule add pref 600 from ${from} to ${vip} lookup ${SPLIT_TABLE}` },
-    ]
-  })
+/** What comes out of the splitter goes to PoP 1 and PoP 2 in turn. */
+export function splitterRules(topology: Topology): IpLine[] {
+  if (!topology.splits) return []
+  return ([4, 6] as const).flatMap((family) =>
+    SPLIT_OUT.map((device, index) => ({
+      family,
+      line: `rule add pref ${500 + index} iif ${device} to ${vipOf(family)} lookup ${tableOf(index + 1)}`,
+    })),
+  )
 }
 
-function popPlan(pop: Pop): NamespacePlan {
+/** From `add` to `del` the client's packets go into the splitter. */
+export function splitClient(action: 'add' | 'del', client: Client): IpLine[] {
+  return ([4, 6] as const).map((family) => ({
+    family,
+    line: `rule ${action} pref 600 from ${addressOf(client, family)} to ${vipOf(family)} lookup ${SPLIT_TABLE}`,
+  }))
+}
+
+export interface Hold {
+  /** What is sent to the client from now on waits, and is not lost. */
+  readonly begin: readonly string[]
+  /** What waited arrives. */
+  readonly release: readonly string[]
+  readonly end: readonly string[]
+}
+
+/** In `internet`. The kernel keeps what is to go to a neighbour that it is still asking for. */
+export function holdAnswers(client: Client, family: Family): Hold {
+  const prefix = `${addressOf(client, family)}/${family === 4 ? 32 : 128}`
+  const neighbour = `${HELD[family]} dev to-clients`
+  return {
+    begin: [`route add ${prefix} via ${neighbour}`],
+    release: [`neigh replace ${HELD[family]} lladdr ${CLIENTS_MAC} dev to-clients nud permanent`],
+    end: [`route del ${prefix} via ${neighbour}`, `neigh del ${neighbour}`],
+  }
+}
+
+/** In `internet`: what is sent to this client is lost, silently, from `add` to `del`. */
+export function loseAnswers(action: 'add' | 'del', client: Client, family: Family): string {
+  return `route ${action} blackhole ${addressOf(client, family)}/${family === 4 ? 32 : 128}`
+}
+
+const addressOf = (client: Client, family: Family): string =>
+  family === 4 ? client.address4 : client.address6
+
+function popPlan(topology: Topology, pop: Pop): NamespacePlan {
   const n = pop.number
+  const others = topology.pops.filter(({ number }) => number !== n)
   return {
     namespace: pop.namespace,
     sysctls: [...COMMON, ...FORWARDING, ...LAYER4_HASH],
@@ -275,6 +345,13 @@ function popPlan(pop: Pop): NamespacePlan {
       `address add 2001:db8:a${n}::2/64 dev uplink nodad`,
       `route add default via 10.100.${n}.1`,
       `route add default via 2001:db8:a${n}::1`,
+      'link set backbone up',
+      `address add 10.101.${n}.2/30 dev backbone`,
+      `address add 2001:db8:b${n}::2/64 dev backbone nodad`,
+      ...others.flatMap(({ number }) => [
+        `route add 10.${number}.0.0/24 via 10.101.${n}.1`,
+        `route add 2001:db8:${number}::/64 via 2001:db8:b${n}::1`,
+      ]),
       'link add name lan type bridge mcast_snooping 0 stp_state 0',
       ...hostsOf(pop).flatMap((host) => [`link set ${portOf(host)} master lan up`]),
       'link set lan up',
@@ -299,20 +376,23 @@ function hostPlan(pop: Pop, host: Host, sysctls: readonly Sysctl[]): NamespacePl
   }
 }
 
-/** In `pop-*`: raw VIP packets go to the PoP's node. */
-export function steadycastRoutes(pop: Pop): string[] {
-  return [
-    `route replace ${VIP4} via ${pop.node.address4}`,
-    `route replace ${VIP6} via ${pop.node.address6}`,
-  ]
+/** Where a PoP's router may send a raw VIP packet. */
+export interface Hop {
+  readonly host: Host
+  readonly weight: number
 }
 
-/** In `pop-*`: what operators have today, the router's own ECMP hashing over the PoP's backends. */
-export function plainHashingRoutes(pop: Pop): string[] {
-  const hops = (address: (host: Host) => string): string =>
-    pop.backends.map((backend) => `nexthop via ${address(backend)}`).join(' ')
-  return [
-    `route replace ${VIP4} ${hops((host) => host.address4)}`,
-    `route replace ${VIP6} ${hops((host) => host.address6)}`,
-  ]
+/** In `pop-*`: the VIPs over these hops by the router's ECMP; without any, into silence. */
+export function vipRoutes(hops: readonly Hop[]): string[] {
+  return [vipRoute(VIP4, hops, 'address4'), vipRoute(VIP6, hops, 'address6')]
+}
+
+function vipRoute(vip: string, hops: readonly Hop[], address: 'address4' | 'address6'): string {
+  const [first, ...others] = hops
+  if (first === undefined) return `route replace blackhole ${vip}`
+  if (others.length === 0) return `route replace ${vip} via ${first.host[address]}`
+  const nexthops = hops.map(
+    ({ host, weight }) => `nexthop via ${host[address]}${weight === 1 ? '' : ` weight ${weight}`}`,
+  )
+  return `route replace ${vip} ${nexthops.join(' ')}`
 }

@@ -51,11 +51,13 @@ const ROLES: readonly Role[] = [
   'download',
 ]
 
-export function trafficOf(topology: Topology): TrafficPlan {
+/** `handshakes`: some clients speak only when the schedule splits their handshakes. */
+export function trafficOf(topology: Topology, handshakes = true): TrafficPlan {
+  const played = handshakes ? ROLES : ROLES.filter((role) => role !== 'handshake')
   const everything = (id: number): boolean =>
     id === topology.alternating || topology.clients.length === 1
   const order = spreadOverCatchments(topology)
-  const roles = new Map(order.map((id, index) => [id, ROLES[index % ROLES.length] ?? 'download']))
+  const roles = new Map(order.map((id, index) => [id, played[index % played.length] ?? 'download']))
   const clients = topology.clients.map(({ id, address4, address6 }) => ({
     id,
     role: everything(id) ? 'all' : (roles.get(id) ?? 'download'),

@@ -1,8 +1,15 @@
 // The count of the clients' connections: which live, what each is doing, which broke and why. Owned by clients.ts, fed
 // by conversations.ts. Guarantees that every connection ends exactly once, as finished or as broken, and that one
-// which makes no progress for the stall limit is broken.
+// which makes no progress for the stall limit, while every PoP can be reached, is broken.
 
-import { ACTIVITIES, type Activity, type BrokenConnection, type Tally } from './messages.js'
+import {
+  ACTIVITIES,
+  type Activity,
+  type BackendTally,
+  type BrokenConnection,
+  type Concerned,
+  type Tally,
+} from './messages.js'
 import type { Family } from './topology.js'
 
 export const MAX_SAMPLES = 8
@@ -10,7 +17,9 @@ export const MAX_SAMPLES = 8
 /** One connection. */
 export class Watch {
   activity: Activity = 'connecting'
-  backend = ''
+  /** It lived while an event happened to it. */
+  touched = false
+  #backend = ''
   /** Resolves to whether the connection lived. */
   readonly ended: Promise<boolean>
   #lastProgress: number
@@ -33,14 +42,30 @@ export class Watch {
     this.#abort = abort
   }
 
+  get backend(): string {
+    return this.#backend
+  }
+
+  servedBy(backend: string): void {
+    if (backend === '' || backend === this.#backend) return
+    this.#backend = backend
+    this.book.served(backend)
+  }
+
   progress(bytes = 0): void {
-    this.#lastProgress = this.book.now()
+    this.#proceed()
     this.book.addBytes(bytes)
   }
 
   turnTo(activity: Activity): void {
+    this.#proceed()
     this.activity = activity
-    this.#lastProgress = this.book.now()
+  }
+
+  #proceed(): void {
+    const now = this.book.now()
+    this.book.paused(this.silentForMs(now))
+    this.#lastProgress = now
   }
 
   /** Nothing is due on an idle connection. */
@@ -64,6 +89,12 @@ export class Book {
   #broken = 0
   #bytes = 0
   #switches = 0
+  #touched = 0
+  #longestPauseMs = 0
+  /** Until when a PoP could not be reached: nothing before counts as a stall. */
+  #reachableSince = 0
+  #reachable = true
+  readonly #served = new Map<string, number>()
   readonly #live = new Set<Watch>()
   readonly #switched = new Map<Activity, number>(ACTIVITIES.map((activity) => [activity, 0]))
   readonly #samples: BrokenConnection[] = []
@@ -89,6 +120,7 @@ export class Book {
     if (!this.#live.delete(watch)) return false
     if (reason === undefined) return true
     this.#broken++
+    this.paused(watch.silentForMs(this.now()))
     if (this.#samples.length < MAX_SAMPLES) {
       const { client, activity, family, backend } = watch
       this.#samples.push({ client, activity, family, backend, reason })
@@ -97,15 +129,44 @@ export class Book {
   }
 
   breakStalled(): void {
+    if (!this.#reachable) return
     const now = this.now()
     for (const watch of [...this.#live]) {
-      if (watch.silentForMs(now) < this.stallMs) continue
+      if (Math.min(watch.silentForMs(now), now - this.#reachableSince) < this.stallMs) continue
       watch.fail(`no progress for ${this.stallMs / 1000} s`)
     }
   }
 
+  /** False: a PoP has no live node, so that connections of its backends may stall. */
+  setReachable(reachable: boolean): void {
+    if (reachable && !this.#reachable) this.#reachableSince = this.now()
+    this.#reachable = reachable
+  }
+
+  served(backend: string): void {
+    this.#served.set(backend, (this.#served.get(backend) ?? 0) + 1)
+  }
+
+  paused(ms: number): void {
+    this.#longestPauseMs = Math.max(this.#longestPauseMs, ms)
+  }
+
+  /** Counts the connections that an event happens to; returns how many live. */
+  touch({ clients, backends }: Concerned): number {
+    const [ofClients, onBackends] = [new Set(clients), new Set(backends)]
+    const concerned = [...this.#live].filter(
+      ({ client, backend }) => ofClients.has(client) || onBackends.has(backend),
+    )
+    for (const watch of concerned) {
+      if (!watch.touched) this.#touched++
+      watch.touched = true
+    }
+    return concerned.length
+  }
+
   /** Counts the PoP switches of clients whose routes are about to move; returns how many connections that concerns. */
   moving(clients: readonly number[]): number {
+    this.touch({ clients, backends: [] })
     const moving = new Set(clients)
     const concerned = [...this.#live].filter(({ client }) => moving.has(client))
     for (const { activity } of concerned) {
@@ -123,7 +184,19 @@ export class Book {
       bytes: this.#bytes,
       switches: this.#switches,
       switched: Object.fromEntries(this.#switched) as Record<Activity, number>,
+      touched: this.#touched,
+      longestPauseMs: Math.round(this.#longestPauseMs),
+      backends: this.#backends(),
       samples: [...this.#samples],
     }
+  }
+
+  #backends(): Record<string, BackendTally> {
+    const tallies: Record<string, BackendTally> = {}
+    for (const [backend, served] of this.#served) {
+      const alive = [...this.#live].filter((watch) => watch.backend === backend).length
+      tallies[backend] = { served, alive }
+    }
+    return tallies
   }
 }

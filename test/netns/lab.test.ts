@@ -65,6 +65,88 @@ t.test('connections live through PoP switches with Steadycast and die without', 
   }
 })
 
+interface ScenariosResult {
+  readonly scenarios: readonly (Phase & {
+    readonly scenario: string
+    readonly in_events: number
+    readonly longest_pause_ms: number
+    readonly events: Readonly<
+      Record<string, { readonly events: number; readonly connections: number }>
+    >
+    readonly hash_only: Phase | null
+    readonly unproven: readonly string[]
+  })[]
+}
+
+t.test('connections live through PoP switches while nodes die by kill -9', async (t) => {
+  if (!needsNamespaces(t)) return
+  const args = ['lab', '--scenario', 'pop-switch+node-crash', '--json', '--seconds', '8']
+  const { status, stdout, stderr } = run([...NODE, MAIN], ...args)
+  t.equal(status, 0, stderr)
+  const { scenarios } = JSON.parse(stdout) as ScenariosResult
+  t.equal(scenarios.length, 1)
+  const [result] = scenarios
+  if (result === undefined) return
+  const { scenario, broken, in_events, longest_pause_ms, events, hash_only, unproven } = result
+  t.same(
+    { scenario, broken, unproven },
+    { scenario: 'pop-switch+node-crash', broken: 0, unproven: [] },
+  )
+  t.ok(in_events > 0)
+  t.ok(longest_pause_ms > 0)
+  t.equal(events.crash?.events, 3)
+  t.ok((events.crash?.connections ?? 0) > 0)
+  t.ok((events.catchment?.connections ?? 0) > 0)
+  t.ok((hash_only?.broken ?? 0) > 0, 'PoP switches break connections of a hash alone')
+})
+
+t.test('--scenario list names every scenario, and so does the refusal of another', async (t) => {
+  const { status, stdout, stderr } = run([...NODE, MAIN], 'lab', '--scenario', 'list')
+  t.same({ status, stderr }, { status: 0, stderr: '' })
+  const names = stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => line.split(/ +/)[1] ?? '')
+  t.equal(names.length, 12)
+  const refused = run([...NODE, MAIN], 'lab', '--scenario', 'pop-crash')
+  t.equal(refused.status, 1)
+  t.equal(refused.stdout, '')
+  t.match(
+    refused.stderr,
+    /^steadycast: .*--scenario.* expected all, list or one of .*"pop-crash".*\n$/,
+  )
+  for (const name of names) t.ok(refused.stderr.includes(name), name)
+})
+
+t.test('on a terminal the view is drawn in place, and Ctrl-C gives the cursor back', async (t) => {
+  if (!needsNamespaces(t)) return
+  const command = [...NODE, MAIN, 'lab', '--seconds', '60', '--pops', '2', '--clients', '6'].join(
+    ' ',
+  )
+  const terminal = spawn('script', ['-qefc', `stty rows 24 columns 80; ${command}`, '/dev/null'], {
+    env: { ...process.env, TERM: 'xterm', NO_COLOR: '1' },
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
+  t.teardown(() => terminal.kill('SIGKILL'))
+  const exited = new Promise<number | null>((resolve) => terminal.on('exit', resolve))
+  let shown = ''
+  terminal.stdout.setEncoding('utf8').on('data', (text: string) => {
+    shown += text
+  })
+  const [hide, show, up] = ['\x1b[?25l', '\x1b[?25h', /\[\d+A/]
+  // Drawn twice: a second frame over the first.
+  while (!up.test(shown) && terminal.exitCode === null) {
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+  t.match(shown, /PoP switch.*packets between PoPs/)
+  t.match(shown, / {2}from ams {2}1 /)
+  t.notMatch(shown, /\[3\dm/, 'no colours')
+  t.ok(shown.lastIndexOf(hide) > shown.lastIndexOf(show))
+  terminal.stdin.write('\x03')
+  t.equal(await exited, 130)
+  t.ok(shown.lastIndexOf(show) > shown.lastIndexOf(hide))
+})
+
 t.test('an ordinary user needs no root where user namespaces are allowed', async (t) => {
   if (!isRoot) return t.plan(0, 'the tests run as an ordinary user already')
   const trial = ['unshare', '--user', '--map-root-user', '--net', 'true']

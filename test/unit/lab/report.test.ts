@@ -23,14 +23,24 @@ const tally = (numbers: Partial<Tally>): Tally => ({
   bytes: 1_310_000_000,
   switches: 96,
   switched,
+  touched: 0,
+  longestPauseMs: 0,
+  backends: {},
   samples: [],
   ...numbers,
 })
-const result = (steadycast: Partial<Tally>, plainHashing: Partial<Tally>) => ({
-  steadycast: { tally: tally(steadycast), alternations: 12 },
-  plainHashing: { tally: tally(plainHashing), alternations: 3 },
+const phase = (numbers: Partial<Tally>, alternations: number) => ({
+  tally: tally(numbers),
+  alternations,
+  happened: {},
+  unserved: [],
 })
-const options = { pops: 3, clients: 24, seconds: 30, seed: 5, keep: false }
+const result = (steadycast: Partial<Tally>, plainHashing: Partial<Tally>) => ({
+  kind: 'plain' as const,
+  steadycast: phase(steadycast, 12),
+  plainHashing: phase(plainHashing, 3),
+})
+const options = { scenarios: [], pops: 3, clients: 24, seconds: 30, seed: 5, keep: false }
 
 t.test('the verdict is two lines', async (t) => {
   t.same(verdict(result({}, { connections: 398, switches: 91, broken: 173 })), [
@@ -72,7 +82,7 @@ t.test('connections that broke with Steadycast are named with their reason', asy
     backend: 'ams-web-1',
     reason: 'reset',
   }
-  const lines = brokenLines(result({ broken: 3, samples: [sample as Tally['samples'][0]] }, {}))
+  const lines = brokenLines(phase({ broken: 3, samples: [sample as Tally['samples'][0]] }, 0))
   t.same(lines, ['broken: client 4, IPv6, echoing, backend ams-web-1: reset', 'broken: 2 more'])
 })
 

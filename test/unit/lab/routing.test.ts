@@ -3,9 +3,9 @@
 import t from 'tap'
 import { seeded } from '../../../src/lab/random.js'
 import {
-  holdAnswers,
   initialRouting,
   initialRules,
+  leavePop,
   moveCatchment,
   moveClient,
   popOfClient,
@@ -124,9 +124,39 @@ t.test('a move tells which clients change their PoP, and only those', async (t) 
   t.same([...all.routing.alone], [])
 })
 
-t.test('answers to one client are held back and let through, in its own family', async (t) => {
-  const [client] = topologyOf(3, 1).clients
-  if (client === undefined) throw new Error('no client')
-  t.equal(holdAnswers('add', client, 4), 'route add blackhole 10.9.1.1/32')
-  t.equal(holdAnswers('del', client, 6), 'route del blackhole 2001:db8:c000:1::1/128')
-})
+t.test(
+  `a PoP that withdraws keeps no client, and the others keep theirs (SEED=${SEED})`,
+  async (t) => {
+    const random = seeded(SEED)
+    const topology = topologyOf(3, 24)
+    const rules = { 4: new Rules(), 6: new Rules() }
+    const apply = (lines: readonly IpLine[]): void => {
+      for (const { family, line } of lines) rules[family].apply(line)
+    }
+    apply(initialRules(topology))
+    let routing = initialRouting(topology)
+    for (let i = 0; i < 20; i++) {
+      const change = moveClient(
+        routing,
+        random.pick(topology.clients),
+        random.pick(topology.pops).number,
+      )
+      apply(change.lines)
+      routing = change.routing
+    }
+    const leaving = random.pick(topology.pops).number
+    const others = topology.pops.map(({ number }) => number).filter((n) => n !== leaving)
+    const { routing: after, lines, moved } = leavePop(topology, routing, leaving, others)
+    apply(lines)
+    for (const client of topology.clients) {
+      const [was, is] = [popOfClient(routing, client), popOfClient(after, client)]
+      t.equal(rules[4].tableFor(client, 4), tableOf(is))
+      t.equal(rules[6].tableFor(client, 6), tableOf(is))
+      t.not(is, leaving)
+      if (was !== leaving) t.equal(is, was, `client ${client.id} stays`)
+      if (client.id === topology.alternating) continue
+      t.equal(moved.includes(client.id), was === leaving, `client ${client.id} is told`)
+    }
+    t.throws(() => leavePop(topology, after, others[0] ?? 0, []), /last PoP/)
+  },
+)

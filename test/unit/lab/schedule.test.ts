@@ -45,6 +45,9 @@ for (const [pops, clients] of [
           if (event.atMs < last || event.atMs >= durationMs)
             t.fail(`${event.kind} at ${event.atMs}`)
           last = event.atMs
+          if (event.kind === 'split' || event.kind === 'withdraw' || event.kind === 'announce') {
+            throw new Error(event.kind)
+          }
           if (event.kind === 'catchment') {
             if (routing.catchments.get(event.catchment) === event.pop) t.fail(JSON.stringify(event))
             routing = moveCatchment(topology, routing, event.catchment, event.pop).routing
@@ -66,8 +69,8 @@ t.test('every role is moved alone in a lab of default size and length', async (t
   const traffic = trafficOf(topology)
   const moved = new Set(
     scheduleOf(topology, traffic, SEED, 12_000)
-      .filter((event) => event.kind !== 'catchment')
-      .map((event) => traffic.clients[event.client]?.role),
+      .flatMap((event) => ('client' in event ? [event.client] : []))
+      .map((client) => traffic.clients[client]?.role),
   )
   t.same([...moved].sort(), [
     'download',

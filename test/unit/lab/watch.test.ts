@@ -57,6 +57,68 @@ t.test('a PoP switch is a client with live connections, whatever their number', 
   t.match(book.tally().switched, { downloading: 2, echoing: 1, uploading: 0 })
 })
 
+t.test('nothing stalls while a PoP cannot be reached, nor soon after', async (t) => {
+  let now = 0
+  const book = new Book(() => now, STALL_MS)
+  const silent = book.open(1, 4)
+  book.setReachable(false)
+  now = 5 * STALL_MS
+  book.breakStalled()
+  book.setReachable(true)
+  now += STALL_MS - 1
+  book.breakStalled()
+  t.equal(book.tally().broken, 0)
+  now += 1
+  book.breakStalled()
+  t.equal(await silent.ended, false)
+  t.match(book.tally(), { broken: 1, longestPauseMs: 6 * STALL_MS })
+})
+
+t.test('the longest pause is where a byte was due, whoever saw it', async (t) => {
+  let now = 0
+  const book = new Book(() => now, STALL_MS)
+  const [first, second, idle] = [book.open(1, 4), book.open(2, 4), book.open(3, 4)]
+  now = 300
+  first.turnTo('downloading')
+  idle.turnTo('idle')
+  now = 700
+  second.turnTo('downloading')
+  now = 900
+  first.progress(1)
+  now = 9_000
+  idle.turnTo('requesting')
+  t.equal(book.tally().longestPauseMs, 700)
+  second.fail('reset')
+  t.equal(book.tally().longestPauseMs, 8_300)
+})
+
+t.test(
+  'an event touches the connections of its clients and of its backends, each once',
+  async (t) => {
+    const book = new Book(() => 0, STALL_MS)
+    const onBackend = (client: number, backend: string) => {
+      const watch = book.open(client, 4)
+      watch.servedBy(backend)
+      return watch
+    }
+    onBackend(1, 'ams-web-1')
+    onBackend(2, 'ams-web-2').servedBy('ams-web-2')
+    onBackend(2, 'nyc-web-1')
+    onBackend(3, 'ams-web-1').succeed()
+    t.equal(book.touch({ clients: [1], backends: [] }), 1)
+    t.equal(book.touch({ clients: [1, 3], backends: ['nyc-web-1', 'ams-web-1'] }), 2)
+    t.equal(book.touch({ clients: [], backends: ['sin-web-1'] }), 0)
+    t.match(book.tally(), {
+      touched: 2,
+      backends: {
+        'ams-web-1': { served: 2, alive: 1 },
+        'ams-web-2': { served: 1, alive: 1 },
+        'nyc-web-1': { served: 1, alive: 1 },
+      },
+    })
+  },
+)
+
 t.test('only the first broken connections are described, all are counted', async (t) => {
   const book = new Book(() => 0, STALL_MS)
   for (let i = 0; i < MAX_SAMPLES + 5; i++) book.open(i, 4).fail('reset')
