@@ -21,31 +21,37 @@ services:
   - { name: web, vip: ${VIP4}, ports: [80], protocol: tcp }
 `
 
-/** Slow enough to be there at the end of a test, fast enough to end soon after. */
 const BYTES = 10_000_000
-const RATE = '2M'
 
 interface Transfer {
   readonly what: string
   readonly client: Running
 }
 
-/** A download and an upload, each checked to the last byte by finished(). */
+/** A download and an upload, each checked to the last byte by finished(), and an upload that never ends. */
 function transfers(net: Net, vip = VIP4): readonly Transfer[] {
-  const curl = `exec curl -gsS -m 60 --limit-rate ${RATE}`
-  const file = net.write('upload', 'x'.repeat(BYTES))
+  const curl = 'exec curl -gsS --limit-rate 2M'
+  const file = net.write(`upload-${vip}`, 'x'.repeat(BYTES))
   return [
     {
       what: 'a download',
       command: `${curl} -o /dev/null -w '%{size_download}' http://${vip}/${BYTES}`,
     },
-    { what: 'an upload', command: `${curl} -H Expect: --data-binary @${file} http://${vip}/` },
+    { what: 'an upload', command: `${curl} -H Expect: --data-binary '@${file}' http://${vip}/` },
+    { what: ENDLESS, command: `${curl} -o /dev/null -T - http://${vip}/ < /dev/zero` },
   ].map(({ what, command }) => ({ what, client: net.start('c', 'sh', '-c', command) }))
 }
 
+const ENDLESS = 'an endless upload'
+
 async function finished(t: Test, all: readonly Transfer[]): Promise<void> {
   for (const { what, client } of all) {
-    t.same(await client.ended, { code: 0, stdout: `${BYTES}`, stderr: '' }, `${what} is whole`)
+    if (what === ENDLESS) {
+      t.same([client.child.exitCode, client.stderr], [null, ''], `${what} goes on`)
+      await client.stop('SIGKILL')
+    } else {
+      t.same(await client.ended, { code: 0, stdout: `${BYTES}`, stderr: '' }, `${what} is whole`)
+    }
   }
 }
 
@@ -131,7 +137,7 @@ t.test(
 
     const drained = FLEET.replace('address: 10.1.1.2', 'address: 10.1.1.2, weight: 0')
     net.write('fleet.yaml', drained)
-    await reload(ams, /reloaded: backend ams-web-1 of PoP ams, pool default: weight 10 to 0"/)
+    await reload(ams, /reloaded: backend ams-web-1 of PoP ams, pool default: weight 1 to 0"/)
     await Promise.all([reload(nyc, /reloaded: /), reload(web, /reloaded: /)])
     t.equal(await value(net, 'ams', 'maglev_slots', { backend: 'ams-web-1' }), 0)
     await carries(net, 'ams', 'delivered_gue')
@@ -143,7 +149,7 @@ t.test(
         process,
         /reload refused, the configuration of before stays in force: fleet\.yaml: \d errors"/,
       )
-      t.match(process.stdout, /fleet\.yaml:7:\d+: weight: got "many", expected/)
+      t.match(process.stdout, /fleet\.yaml:8:\d+: weight: got \\"many\\", expected/)
       t.match(process.stdout, /unknown key \\"prots\\"/)
     }
     t.equal(await value(net, 'ams', config), 0)
@@ -158,7 +164,7 @@ t.test(
     )
 
     net.write('fleet.yaml', FLEET)
-    await reload(ams, /reloaded: .*weight 0 to 10"/)
+    await reload(ams, /reloaded: .*weight 0 to 1"/)
     await reload(web, /reloaded: /)
     t.equal(await value(net, 'ams', config), 1)
     t.ok((await value(net, 'ams', 'config_last_reload_success_timestamp_seconds')) > succeeded)
