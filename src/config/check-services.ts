@@ -23,18 +23,32 @@ export function checkServices(source: Source, drafts: Drafts): void {
 
 /** Of a file without errors. */
 export function warnAboutServices(source: Source, { pops, services }: Drafts): void {
-  for (const pop of pops) {
-    const taking = new Set(
-      pop.backends.filter(({ weight }) => weight !== 0).map(({ pool }) => pool),
+  const takers = (of: readonly PopDraft[]) =>
+    new Set(
+      of
+        .flatMap(({ backends }) => backends)
+        .filter(({ weight }) => weight !== 0)
+        .map(({ pool }) => pool),
     )
-    const unserved = services.filter(({ pool }) => !taking.has(pool)).map(({ name }) => `"${name}"`)
-    if (unserved.length === 0) continue
-    const list = unserved.slice(0, 8).join(', ') + (unserved.length > 8 ? ', ...' : '')
-    const plural = unserved.length > 1 ? 's' : ''
+  const anywhere = takers(pops)
+  for (const service of services.filter(({ pool }) => !anywhere.has(pool))) {
+    source.warnAtKey(
+      service.path,
+      `service "${service.name}" has no backend that takes new connections in any PoP: they are dropped`,
+    )
+  }
+  for (const pop of pops) {
+    const here = takers([pop])
+    const spilled = services
+      .filter(({ pool }) => anywhere.has(pool) && !here.has(pool))
+      .map(({ name }) => `"${name}"`)
+    if (spilled.length === 0) continue
+    const list = spilled.slice(0, 8).join(', ') + (spilled.length > 8 ? ', ...' : '')
+    const plural = spilled.length > 1 ? 's' : ''
     source.warnAtKey(
       pop.path,
       `PoP "${pop.name}" has no backend that takes new connections for service${plural} ${list}: ` +
-        'in this version such connections cannot be served there',
+        'its nodes hand such connections to other PoPs',
     )
   }
   const used = new Set(services.map(({ pool }) => pool))

@@ -71,7 +71,16 @@ export function withDeparted(fleet: Fleet, popId: number, departed: readonly Dep
   return { ...fleet, pops }
 }
 
-/** Whether it can be let go. flows: how many name it. */
-export function isDone({ sinceMs }: Departed, flows: number, nowMs: number): boolean {
-  return flows === 0 && nowMs - sinceMs >= DEPARTED_MIN_S * 1000
+/** So long after a node's start every flow that it has recalled has been counted: the table is passed once a minute. */
+export const FLOWS_COUNTED_S = 180
+
+/** Whether it can be let go. flows: how many name it; startedMs: since when this node counts. */
+export function isDone(
+  { sinceMs }: Departed,
+  flows: number,
+  startedMs: number,
+  nowMs: number,
+): boolean {
+  const counted = nowMs - startedMs >= FLOWS_COUNTED_S * 1000
+  return flows === 0 && counted && nowMs - sinceMs >= DEPARTED_MIN_S * 1000
 }

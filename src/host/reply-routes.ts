@@ -150,6 +150,9 @@ export class ReplyRoutes {
       await this.#cover(changes)
       const gone = before.filter(({ from }) => !to.vips.some(({ address }) => address === from))
       for (const rule of gone) await removeRule(rule, changes)
+      for (const family of this.#families) {
+        if (!to.vips.some((vip) => vip.family === family)) await this.#uncover(family, changes)
+      }
     })
     this.#running = done.catch(() => {})
     return done
@@ -159,16 +162,27 @@ export class ReplyRoutes {
     const { table, vips } = this.#options
     for (const family of new Set(vips.map((vip) => vip.family))) {
       const found = (await this.#read(family, table, undefined)).length > 0
-      const undo = async () => {
-        await this.#apply(family, { remove: await this.#read(family, table, undefined), add: [] })
-      }
-      changes.add(`IPv${family} routes of table ${table}`, undo, {
-        origin: found ? 'adopted' : 'made',
-      })
+      const origin = found ? 'adopted' : 'made'
+      changes.add(this.#nameOf(family), () => this.#empty(family), { origin })
       await this.#sync(family)
       this.#families.add(family)
     }
     for (const rule of replyRules(this.#options)) await ensureRule(rule, changes, false)
+  }
+
+  async #uncover(family: Family, changes: Changes): Promise<void> {
+    this.#families.delete(family)
+    await this.#empty(family)
+    changes.forget(this.#nameOf(family))
+  }
+
+  async #empty(family: Family): Promise<void> {
+    const { table } = this.#options
+    await this.#apply(family, { remove: await this.#read(family, table, undefined), add: [] })
+  }
+
+  #nameOf(family: Family): string {
+    return `IPv${family} routes of table ${this.#options.table}`
   }
 
   async #stop(): Promise<void> {

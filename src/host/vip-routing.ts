@@ -287,8 +287,9 @@ export async function sweepLeftovers(
   const removed: string[] = []
   for (const family of familiesOfKernel()) {
     const ours = vips.filter((vip) => vip.family === family)
+    const rules = wanted.filter((rule) => rule.family === family)
     const rows = (await readRules(family)).filter((row) => row.protocol === String(PROTOCOL))
-    const stale = rows.filter((row) => !wanted.some((rule) => sameRule(rule, row)))
+    const stale = rows.filter((row) => !rules.some((rule) => sameRule(rule, row)))
     const notLocal = ours.flatMap(({ local, address }) => (local ? [] : [address]))
     const gone = stale.flatMap(({ dst }) => (dst === undefined ? [] : [dst]))
     removed.push(...(await sweepLoopback(family, new Set([...notLocal, ...gone]))))
@@ -303,7 +304,7 @@ export async function sweepLeftovers(
       removed.push(`rule ${args.join(' ')}`)
     }
     const keep = new Set(ours.map(({ address }) => address))
-    const keepReplies = wanted.some(({ table }) => table === String(REPLY_TABLE))
+    const keepReplies = rules.some(({ table }) => table === String(REPLY_TABLE))
     removed.push(...(await sweepRoutes(family, keep, keepReplies)))
   }
   return removed

@@ -21,31 +21,37 @@ services:
   - { name: web, vip: ${VIP4}, ports: [80], protocol: tcp }
 `
 
-/** Slow enough to be there at the end of a test, fast enough to end soon after. */
 const BYTES = 10_000_000
-const RATE = '2M'
 
 interface Transfer {
   readonly what: string
   readonly client: Running
 }
 
-/** A download and an upload, each checked to the last byte by finished(). */
+/** A download and an upload, each checked to the last byte by finished(), and an upload that never ends. */
 function transfers(net: Net, vip = VIP4): readonly Transfer[] {
-  const curl = `exec curl -gsS -m 60 --limit-rate ${RATE}`
-  const file = net.write('upload', 'x'.repeat(BYTES))
+  const curl = 'exec curl -gsS --limit-rate 2M'
+  const file = net.write(`upload-${vip}`, 'x'.repeat(BYTES))
   return [
     {
       what: 'a download',
       command: `${curl} -o /dev/null -w '%{size_download}' http://${vip}/${BYTES}`,
     },
-    { what: 'an upload', command: `${curl} -H Expect: --data-binary @${file} http://${vip}/` },
+    { what: 'an upload', command: `${curl} -H Expect: --data-binary '@${file}' http://${vip}/` },
+    { what: ENDLESS, command: `${curl} -o /dev/null -T - http://${vip}/ < /dev/zero` },
   ].map(({ what, command }) => ({ what, client: net.start('c', 'sh', '-c', command) }))
 }
 
+const ENDLESS = 'an endless upload'
+
 async function finished(t: Test, all: readonly Transfer[]): Promise<void> {
   for (const { what, client } of all) {
-    t.same(await client.ended, { code: 0, stdout: `${BYTES}`, stderr: '' }, `${what} is whole`)
+    if (what === ENDLESS) {
+      t.same([client.child.exitCode, client.stderr], [null, ''], `${what} goes on`)
+      await client.stop('SIGKILL')
+    } else {
+      t.same(await client.ended, { code: 0, stdout: `${BYTES}`, stderr: '' }, `${what} is whole`)
+    }
   }
 }
 
@@ -73,6 +79,19 @@ async function reload(process: Running, says: RegExp): Promise<void> {
   )
 }
 
+async function retransmissions(net: Net): Promise<number> {
+  const text = await net.sh('ip netns exec c nstat -asz TcpRetransSegs | tail -n 1')
+  return Number(text.split(/\s+/)[1])
+}
+
+async function resets(net: Net): Promise<number> {
+  const text = await net.sh('ip netns exec c nft -j list counter inet watch resets')
+  const { nftables } = JSON.parse(text) as {
+    nftables: readonly { readonly counter?: { readonly packets: number } }[]
+  }
+  return nftables.find(({ counter }) => counter !== undefined)?.counter?.packets ?? Number.NaN
+}
+
 /** Until the node carries packets of the transfers. */
 async function carries(net: Net, ns: string, exit: string): Promise<void> {
   const before = await value(net, ns, 'packets_total', { exit })
@@ -80,6 +99,28 @@ async function carries(net: Net, ns: string, exit: string): Promise<void> {
     return (await value(net, ns, 'packets_total', { exit })) > before + 50
   })
 }
+
+/** Begun first, because it takes three minutes; the last test of this file sees its end. */
+let longLived: { readonly net: Net; readonly node: Running } | undefined
+
+t.test('a node that finds a departed backend in its state folder keeps it', async (t) => {
+  if (!needsNamespaces(t)) return
+  const net = await Net.make(t.parent as Test)
+  const first = await net.up('ams', ...run('ams-1'))
+  await first.stop()
+  const path = '/run/steadycast/ams-1.departed.json'
+  const memory = JSON.parse(await net.sh(`cat ${path}`))
+  const [backend] = memory.known
+  const old = { ...backend, id: backend.id - 1, name: 'ams-web-0', address: '10.1.1.9' }
+  net.write(
+    'departed.json',
+    JSON.stringify({ ...memory, departed: [{ backend: old, sinceMs: 1 }] }),
+  )
+  await net.sh(`cat departed.json > ${path}`)
+  const node = await net.up('ams', ...run('ams-1'))
+  t.equal(await value(net, 'ams', 'backend_flows', { backend: 'ams-web-0', pop: 'ams' }), 0)
+  longLived = { net, node }
+})
 
 t.test(
   'kill -9 and a restart of the only node of a fleet breaks no connection: it recalls its flows',
@@ -131,7 +172,7 @@ t.test(
 
     const drained = FLEET.replace('address: 10.1.1.2', 'address: 10.1.1.2, weight: 0')
     net.write('fleet.yaml', drained)
-    await reload(ams, /reloaded: backend ams-web-1 of PoP ams, pool default: weight 10 to 0"/)
+    await reload(ams, /reloaded: backend ams-web-1 of PoP ams, pool default: weight 1 to 0"/)
     await Promise.all([reload(nyc, /reloaded: /), reload(web, /reloaded: /)])
     t.equal(await value(net, 'ams', 'maglev_slots', { backend: 'ams-web-1' }), 0)
     await carries(net, 'ams', 'delivered_gue')
@@ -143,7 +184,7 @@ t.test(
         process,
         /reload refused, the configuration of before stays in force: fleet\.yaml: \d errors"/,
       )
-      t.match(process.stdout, /fleet\.yaml:7:\d+: weight: got "many", expected/)
+      t.match(process.stdout, /fleet\.yaml:8:\d+: weight: got \\"many\\", expected/)
       t.match(process.stdout, /unknown key \\"prots\\"/)
     }
     t.equal(await value(net, 'ams', config), 0)
@@ -158,7 +199,7 @@ t.test(
     )
 
     net.write('fleet.yaml', FLEET)
-    await reload(ams, /reloaded: .*weight 0 to 10"/)
+    await reload(ams, /reloaded: .*weight 0 to 1"/)
     await reload(web, /reloaded: /)
     t.equal(await value(net, 'ams', config), 1)
     t.ok((await value(net, 'ams', 'config_last_reload_success_timestamp_seconds')) > succeeded)
@@ -275,7 +316,7 @@ t.test(
   },
 )
 
-t.test('VIPs come and go with a reload, and the kernel never answers for one', async (t) => {
+t.test('VIPs come and go with a reload, and the kernel resets no connection of one', async (t) => {
   if (!needsNamespaces(t)) return
   const net = await Net.make(t)
   const before = await net.state('nyc')
@@ -291,12 +332,28 @@ t.test('VIPs come and go with a reload, and the kernel never answers for one', a
 
   net.write('fleet.yaml', FLEET)
   await reload(nyc, /reloaded: service web6 on 2001:db8:ffff::10 added"/)
+  await net.sh(`ip netns exec c nft -f - <<'END'
+    table inet watch {
+      counter resets {}
+      chain input { type filter hook input priority 0; tcp flags & rst == rst counter name resets; }
+    }`)
   const more = transfers(net, `[${VIP6}]`)
   await carries(net, 'nyc', 'delivered_local')
   await finished(t, [...running, ...more])
 
+  const [, , endless] = transfers(net, `[${VIP6}]`)
+  await carries(net, 'nyc', 'delivered_local')
   net.write('fleet.yaml', one)
   await reload(nyc, /reloaded: service web6 on 2001:db8:ffff::10 removed"/)
+  const before6 = await retransmissions(net)
+  await until('the clients of the VIP that is gone to repeat themselves', async () => {
+    return (await retransmissions(net)) > before6 + 5
+  })
+  t.equal(await resets(net), 0, 'no reset')
+  t.equal(endless?.client.child.exitCode, null)
+  await endless?.client.stop('SIGKILL')
+  await net.sh('ip netns exec c curl -s -m 5 http://10.0.0.1:9/ || true')
+  t.ok((await resets(net)) > 0, 'a reset that is provoked is counted')
   t.equal(await net.state('nyc'), small, 'nothing of the VIP is left')
   net.write('fleet.yaml', FLEET.replace('deliver: local, node: nyc-1', 'address: 10.2.0.77'))
   await reload(nyc, /reloaded: /)
@@ -307,4 +364,23 @@ t.test('VIPs come and go with a reload, and the kernel never answers for one', a
   )
   t.equal((await nyc.stop()).code, 0)
   t.not(await net.state('nyc'), before)
+})
+
+t.test('a departed backend that no flow names is let go in time', async (t) => {
+  if (!needsNamespaces(t)) return
+  if (longLived === undefined) throw new Error('the first test of this file has no node')
+  const { net, node } = longLived
+  const letGo = /"msg":"backend ams-web-0 is let go: no flow names it any more"/
+  for (let patience = 0; patience < 12 && !letGo.test(node.stdout); patience++) {
+    await until('the departed backend to go', () => letGo.test(node.stdout), node.ended).catch(
+      () => {},
+    )
+  }
+  t.match(node.stdout, letGo)
+  t.equal(
+    sampleOf(await metricsOf(net, 'ams'), 'steadycast_backend_flows', { backend: 'ams-web-0' }),
+    undefined,
+  )
+  t.notMatch(await net.sh('cat /run/steadycast/ams-1.departed.json'), /ams-web-0/)
+  t.equal((await node.stop()).code, 0)
 })

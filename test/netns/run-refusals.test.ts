@@ -93,6 +93,25 @@ const refusals: readonly Refusal[] = [
     says: /^steadycast: net\.ipv4\.conf\.steady0\.rp_filter is 1 and cannot be written, net\.ipv4\.conf\.all\.rp_filter is 0: .*\n$/,
   },
   {
+    name: 'a state folder that is a file',
+    prepare: 'touch /run/plain',
+    args: ['--state', '/run/plain'],
+    says: /^steadycast: --state: \/run\/plain cannot be used \(EEXIST\), expected a folder on a tmpfs .*\n$/,
+  },
+  {
+    name: 'a flow table that another process uses',
+    prepare: `mkdir /run/steadycast
+      ip netns exec ams setsid flock /run/steadycast/ams-1.flows.lock sleep 60 > /dev/null 2>&1 &
+      until ! flock -n /run/steadycast/ams-1.flows.lock true; do sleep 0.1; done`,
+    says: /^steadycast: the flow table \/run\/steadycast\/ams-1\.flows is in use by another process, .*--state\n$/,
+  },
+  {
+    name: 'a state folder without room for two flow tables',
+    prepare: 'mkdir /run/small; mount -t tmpfs -o size=96k none /run/small',
+    args: ['--state', '/run/small'],
+    says: /^steadycast: the flow table \/run\/small\/ams-1\.flows does not fit into its file system, .*lower "flow_table".*\n$/,
+  },
+  {
     name: 'another steadycast in the network namespace',
     prepare: 'server ams mark',
     args: ['--admin', '127.0.0.1:0', '--device', 'steady1'],

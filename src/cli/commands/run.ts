@@ -52,8 +52,8 @@ import {
 import { PartlyReloaded } from '../reloads.js'
 import { runService, type ServiceContext, type Step } from '../service.js'
 
-/** How often departed backends are looked at; flows are counted anew within a minute. */
-const DEPARTED_LOOK_MS = 60_000
+/** How often departed backends are looked at. */
+const DEPARTED_LOOK_MS = 30_000
 
 interface Options {
   readonly config: string
@@ -101,6 +101,7 @@ class Node {
   #metrics: ReturnType<typeof metricsRegistry> | undefined
   /** All of the plan is in force. */
   #settled = false
+  readonly #startedMs = Date.now()
   readonly #state: StateDir
 
   constructor(
@@ -301,7 +302,9 @@ class Node {
   /** Departed backends that no flow names any more go. */
   async #letGo(): Promise<void> {
     const plan = this.#plan
-    const done = plan.departed.filter((one) => isDone(one, this.#flowsOf(one), Date.now()))
+    const done = plan.departed.filter((one) =>
+      isDone(one, this.#flowsOf(one), this.#startedMs, Date.now()),
+    )
     if (done.length === 0) return
     const left = plan.departed.filter((one) => !done.includes(one))
     await this.#goOver(completePlan(outline(plan, left), plan.mtu))

@@ -33,6 +33,8 @@ const EMPTY: NodeView = {
   flowsClosing: 0,
   filled: true,
   certain: false,
+  withholds: false,
+  recalling: false,
   peers: [],
 }
 
@@ -45,7 +47,7 @@ function input(side: 'node' | 'backend', view: NodeView = EMPTY): MetricsInput {
   const keys = [{ id: 1, key: new Uint8Array(16) }]
   const generation = packGeneration(fleet, { kind: 'node', nodeId: node.id, keys }, 1500)
   const counters = new BigUint64Array(
-    table.length + 3 * (generation.serviceRows.length + generation.backendRows.length),
+    table.length + 3 * generation.serviceRows.length + 4 * generation.backendRows.length,
   )
   return {
     side,
@@ -55,6 +57,7 @@ function input(side: 'node' | 'backend', view: NodeView = EMPTY): MetricsInput {
     fleet,
     peers: side === 'node' ? [peer] : [],
     worker: () => ({ busyUs: 2_500_000, loops: 7, view: side === 'node' ? view : null }),
+    reload: { successful: true, lastSuccessMs: 1_700_000_000_500 },
   }
 }
 
@@ -135,6 +138,10 @@ t.test('values come from their counters, at every scrape anew', async (t) => {
       [8n, 800n, 8n].map((n) => n * factor),
       base + 12,
     )
+    // Flows that name a backend: one for each row, behind all the others.
+    from.counters.set([16n * factor, 32n * factor], base + 15)
+    from.counters[at('event', 'flows_recalled')] = 9n * factor
+    from.counters[at('exit', 'relayed')] = 6n * factor
     const families = parseMetrics(await registry.metrics())
     const value = (name: string, labels = {}) =>
       sampleOf(families, `steadycast_${name}`, labels) ?? Number.NaN
@@ -148,6 +155,10 @@ t.test('values come from their counters, at every scrape anew', async (t) => {
     t.equal(value('service_bytes_total', { service: 'mail' }), 400 * times)
     t.equal(value('backend_new_flows_total', { backend: 'ams-web-1', pop: 'ams' }), 0)
     t.equal(value('backend_new_flows_total', { backend: 'nyc-web-1', pop: 'nyc' }), 8 * times)
+    t.equal(value('backend_flows', { backend: 'ams-web-1', pop: 'ams' }), 16 * times)
+    t.equal(value('backend_flows', { backend: 'nyc-web-1', pop: 'nyc' }), 32 * times)
+    t.equal(value('recorded_flows_total', { source: 'recall' }), 9 * times)
+    t.equal(value('misrouted_packets_total', { outcome: 'relayed' }), 6 * times)
     t.equal(value('maglev_slots', { backend: 'ams-web-1', pool: 'default' }), 65537)
     t.equal(value('worker_busy_seconds_total'), 2.5)
   }
@@ -175,6 +186,51 @@ t.test('peers are there before they are seen, and in seconds after', async (t) =
   t.equal(sampleOf(families, 'steadycast_peer_round_trip_seconds', peer), 0.0125)
   t.equal(sampleOf(families, 'steadycast_peer_unacknowledged_batches', peer), 3)
   t.equal(sampleOf(families, 'steadycast_certain'), 1)
+})
+
+t.test('what a reload changes is there at the next scrape', async (t) => {
+  let now = input('node')
+  const registry = metricsRegistry({
+    ...now,
+    get counters() {
+      return now.counters
+    },
+    get generation() {
+      return now.generation
+    },
+    get fleet() {
+      return now.fleet
+    },
+    get reload() {
+      return now.reload
+    },
+  })
+  const scraped = async () => parseMetrics(await registry.metrics())
+  const config = 'steadycast_config_last_reload_success'
+  t.equal(sampleOf(await scraped(), `${config}ful`), 1)
+  t.equal(sampleOf(await scraped(), `${config}_timestamp_seconds`), 1_700_000_000.5)
+
+  // nyc's backend was removed; another of its name and another id has come.
+  const [ams, nyc] = now.fleet.pops
+  const [old] = nyc?.backends ?? []
+  if (ams === undefined || nyc === undefined || old === undefined) throw new Error('two PoPs')
+  const backends = [
+    { ...old, weight: 0 },
+    { ...old, id: old.id + 1, address: '10.2.0.12' },
+  ]
+  const fleet = { ...now.fleet, pops: [ams, { ...nyc, backends }] }
+  const keys = [{ id: 1, key: new Uint8Array(16) }]
+  const side = { kind: 'node', nodeId: nyc.nodes[0]?.id ?? 0, keys } as const
+  const generation = packGeneration(fleet, side, 1500)
+  const counters = new BigUint64Array(table.length + 3 * 3 + 4 * 3)
+  counters.set([1n, 2n, 4n], table.length + 3 * 6)
+  now = { ...now, fleet, generation, counters, reload: { ...now.reload, successful: false } }
+  t.equal(sampleOf(await scraped(), `${config}ful`), 0)
+  const flows = (backend: string, families: Awaited<ReturnType<typeof scraped>>) =>
+    sampleOf(families, 'steadycast_backend_flows', { backend })
+  t.equal(flows('ams-web-1', await scraped()), 1)
+  t.equal(flows('nyc-web-1', await scraped()), 6, 'both of that name')
+  t.equal(sampleOf(await scraped(), 'steadycast_maglev_slots', { backend: 'nyc-web-1' }), 65537)
 })
 
 t.test('docs/metrics.md is what "npm run docs:metrics" writes', async (t) => {

@@ -13,7 +13,8 @@ function service(steps: string): ReturnType<typeof spawn> {
     import { createProgram, runProgram } from ${JSON.stringify(PROGRAM)}
     const say = (text) => process.stdout.write(text + '\\n')
     const log = { info: (a, b) => say(b ?? a), error: (a, b) => say(b ?? a) }
-    const register = (program) => program.command('serve').action(() => runService(log, ({ changes, fail }) => {
+    const pause = (ms) => new Promise((r) => setTimeout(r, ms))
+    const register = (program) => program.command('serve').action(() => runService(log, ({ changes, fail, reloads }) => {
       changes.add('change', async () => { await new Promise((r) => setTimeout(r, 50)); say('taken back') })
       const idle = setInterval(() => {}, 1000)
       changes.add('timer', () => clearInterval(idle))
@@ -30,7 +31,7 @@ async function life(steps: string, signals: readonly NodeJS.Signals[] = []) {
   const waiting = [...signals]
   child.stdout?.on('data', (chunk: Buffer) => {
     stdout += chunk.toString()
-    if (/up\n|stopping\n/.test(chunk.toString())) {
+    if (/up\n|stopping\n|reloaded.*\n/.test(chunk.toString())) {
       const signal = waiting.shift()
       if (signal !== undefined) child.kill(signal)
     }
@@ -43,7 +44,7 @@ async function life(steps: string, signals: readonly NodeJS.Signals[] = []) {
 }
 
 t.test('a signal takes everything back and ends with exit code 0', async (t) => {
-  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     t.same(await life(`() => say('up')`, [signal]), {
       code: 0,
       stdout: 'up\nstopping\ntaken back\nstopped\n',
@@ -88,5 +89,27 @@ t.test(
       t.match(outcome.stderr, says)
       t.equal(outcome.code, code)
     }
+  },
+)
+
+t.test('SIGHUP reloads, SIGTERM ends it', async (t) => {
+  const steps = `() => { reloads.serve(async () => ['weights']); say('up') }`
+  t.same(await life(steps, ['SIGHUP', 'SIGHUP', 'SIGTERM']), {
+    code: 0,
+    stdout: 'up\nreloaded: weights\nreloaded: weights\nstopping\ntaken back\nstopped\n',
+    stderr: '',
+  })
+})
+
+t.test(
+  'SIGHUP during a start is a reload after it; one that is ended waits for its reload',
+  async (t) => {
+    const steps = `async () => { process.kill(process.pid, 'SIGHUP'); await pause(50) },
+    () => { reloads.serve(async () => { say('up'); await pause(200); return [] }) }`
+    t.same(await life(steps, ['SIGTERM']), {
+      code: 0,
+      stdout: 'up\nstopping\nreloaded: nothing has changed\ntaken back\nstopped\n',
+      stderr: '',
+    })
   },
 )

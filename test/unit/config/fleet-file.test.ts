@@ -186,7 +186,7 @@ t.test('a PoP that cannot serve new connections, and an unused pool, are warning
   ])
   t.equal(parseFleet(text, 'fleet.yaml').ok, true)
   t.same(problemsOf(text), [
-    '8:7: warning: PoP "nyc" has no backend that takes new connections for service "web": in this version such connections cannot be served there',
+    '8:7: warning: PoP "nyc" has no backend that takes new connections for service "web": its nodes hand such connections to other PoPs',
     '10:93: warning: pool "old" is used by no service',
   ])
 })

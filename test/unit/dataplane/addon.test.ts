@@ -139,7 +139,7 @@ t.test('a device that is not there is refused with the name of the error', async
 t.test('a wrong argument is named, with what was expected', async (t) => {
   const address = new Uint8Array(16)
   const port = { close: () => {} }
-  const socket = { port, address, udpPort: 6080 }
+  const socket = { port, address, udpPort: 6080, memoryPath: null }
   const flow = { src: address, dst: address, sport: 1, dport: 1, proto: 6, seed: 0n }
   const wrong: readonly (readonly [() => unknown, RegExp])[] = [
     [() => addon.newNode({ ...settings, bootId: 0n }), /^bootId: got 0, expected a bigint from 1/],
@@ -181,7 +181,7 @@ t.test('the raw addon throws at whatever it is given, and stands', async (t) => 
   t.ok(calls.length > 10)
   for (const call of calls) {
     for (let i = 0; i < things.length ** 2; i++) {
-      const args = [i, i / things.length, i + 3, i * 7, i * 5, i * 11].map(
+      const args = [i, i / things.length, i + 3, i * 7, i * 5, i * 11, i * 13].map(
         (n) => things[Math.floor(n) % things.length],
       )
       const self = i % 2 ? things[i % things.length] : node

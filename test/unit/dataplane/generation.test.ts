@@ -91,7 +91,8 @@ t.test(
       t.same(r.bytes(16), addressBytes(backend.address))
       const local = backend.name === 'nyc-web-1'
       t.same(r.next(4, 2, 2), [backend.id, backend.id >>> 20, local ? 301 : 0])
-      t.same(r.next(1, 1, 2, 4), [local ? 1 : 0, 0, 0, backend.pool === 'dns' ? 1 : 0])
+      const draining = backend.weight === 0 ? 1 : 0
+      t.same(r.next(1, 1, 2, 4), [local ? 1 : 0, draining, 0, backend.pool === 'dns' ? 1 : 0])
     }
     for (const [vip, port, proto, flags, pool, idle, label] of [
       ['198.51.100.10', 80, 6, 0, 0, 600, 0],
@@ -161,7 +162,7 @@ t.test(
       const start = (generation: Uint8Array) =>
         loadAddon().newNode({ generation, bootId: 1n, flowEntries: 1024 })
       const { counters } = start(blob)
-      t.equal(counters.length, loadAddon().counterTable().length + 3 * 3 + 5 * 3)
+      t.equal(counters.length, loadAddon().counterTable().length + 3 * 3 + 5 * 4)
       t.throws(() => start(blob.subarray(0, blob.length - 2)))
     }
   },

@@ -232,6 +232,98 @@ static void meet(int family)
 	}
 }
 
+/* Another key beside the one there is, and a backend that no flow knows in front of the others. */
+static void rotate(const struct fleet *f, struct plan *p, int pop, int self)
+{
+	(void)f;
+	(void)pop;
+	(void)self;
+	p->key[p->h.keys++] = (struct sc_key){ .id = 9, .key = "fedcba9876543210" };
+	for (int i = p->h.backends++; i > 0; i--)
+		p->backend[i] = p->backend[i - 1];
+	p->backend[0].id = 0x1fffff;
+	for (uint32_t i = 0; i < p->h.slots; i++)
+		p->slot[i] = 0;
+}
+
+static void reseed(const struct fleet *f, struct plan *p, int pop, int self)
+{
+	(void)f;
+	(void)pop;
+	(void)self;
+	p->h.hash_seed++;
+}
+
+/* What the worker is to go over to; the counters are those to count on in. */
+static int adopt(struct running *r, void (*change)(const struct fleet *, struct plan *, int, int),
+		 uint64_t **counters, const char **what)
+{
+	struct fleet f = pops(1);
+	struct sc_generation *g;
+
+	f.change = change;
+	g = generation(&f, 1, AF_INET);
+	*counters = calloc(sc_counter_slots(g), sizeof(uint64_t));
+	return sc_worker_adopt(r->worker, g, *counters, what);
+}
+
+/* Also while packets come: each is delivered, and to the backend of its flow. */
+TEST("workers go over to another generation between two bursts and count on elsewhere")
+{
+	enum { PACKETS = 300 };
+	const char *why = set_up(), *what = "";
+	uint8_t sent[SC_PACKET_MAX], got[SC_PACKET_MAX];
+	struct running r[2];
+	uint64_t *counters[2][4], last = 0;
+
+	if (why)
+		SKIP(why);
+	r[0] = start(SC_WORKER_NODE, 1, 1, AF_INET);
+	r[1] = start(SC_WORKER_BACKEND, 1, 1, AF_INET);
+	for (uint32_t i = 0; i < PACKETS; i++) {
+		uint32_t len = client_tcp(sent, CLIENT, 4000, i ? SC_TCP_ACK : SC_TCP_SYN, i);
+
+		CHECK_EQ(sc_port_memory_push(r[0].port, sent, len), 0);
+		for (int side = 0; i % 100 == 50 && side < 2; side++)
+			CHECK_EQ(adopt(&r[side], rotate, &counters[side][i / 100], &what), 0);
+		if (!CHECK_EQ(await_packet(r[1].port, got), len) || !CHECK_MEM(got, sent, len))
+			break;
+	}
+	await_count(&counters[0][2][SC_C_delivered_gue], PACKETS);
+	await_count(&counters[1][2][SC_C_delivered_local], PACKETS);
+	await_count(&counters[1][2][SC_C_tx_packets], PACKETS);
+	CHECK_EQ(counters[0][2][SC_C_flows_new], 1);
+	/* Backend row 0 is the one that the flow was not given to. */
+	last = counters[0][2][SC_COUNTER_COUNT + 2 * SC_TRAFFIC_COUNT];
+	CHECK_EQ(last, PACKETS);
+	for (int side = 0; side < 2; side++) {
+		CHECK(r[side].counters[SC_C_rx_packets] <= counters[side][0][SC_C_rx_packets]);
+		CHECK(counters[side][0][SC_C_rx_packets] <= counters[side][1][SC_C_rx_packets]);
+		sc_worker_stop(r[side].worker);
+		free(r[side].counters);
+		for (int i = 0; i < 3; i++)
+			free(counters[side][i]);
+	}
+}
+
+TEST("a generation that a running node cannot take over is refused by name, and the worker goes on")
+{
+	const char *why = set_up(), *what = "";
+	uint8_t data[SC_PACKET_MAX];
+	struct running node;
+	uint64_t *counters;
+
+	if (why)
+		SKIP(why);
+	node = start(SC_WORKER_NODE, 1, 1, AF_INET);
+	CHECK_EQ(adopt(&node, reseed, &counters, &what), -EINVAL);
+	CHECK_STR(what, "hash_seed");
+	CHECK_EQ(sc_port_memory_push(node.port, data, client_tcp(data, CLIENT, 1, SC_TCP_SYN, 0)), 0);
+	await_count(&node.counters[SC_C_delivered_gue], 1);
+	stop(&node);
+	free(counters);
+}
+
 TEST("the timers of idle workers let nodes find each other, over IPv4 and IPv6")
 {
 	meet(AF_INET);
@@ -343,6 +435,38 @@ TEST("a device that dies ends the loop, and the status says why")
 	CHECK_EQ(status.error, -ENODEV);
 	CHECK_EQ(counters[SC_DROP_too_long], 5);
 	sc_worker_stop(w);
+}
+
+TEST("a worker that has ended takes over nothing, and does not keep its caller waiting")
+{
+	static const struct sc_port_ops ops = { .receive = dying_receive, .close = no_close };
+	const char *why = set_up(), *what = "";
+	struct sc_port dying = { .ops = &ops, .fd = -1 };
+	struct sc_worker_config c = { .role = SC_WORKER_BACKEND, .udp_port = GUE_PORT, .pop = 1 };
+	struct running r = { .counters = calloc(SC_COUNTER_COUNT, sizeof(uint64_t)) };
+	int64_t give_up = now_ms() + PATIENCE_MS;
+	struct fleet f = pops(1);
+	uint64_t *counters;
+	int err;
+
+	if (why)
+		SKIP(why);
+	c.port = &dying;
+	c.counters = r.counters;
+	c.generation = generation(&f, 1, AF_INET);
+	c.address = address_of(fleet_backend_ip(1, 1), AF_INET);
+	REQUIRE(sc_worker_start(&c, &r.worker, &what) == 0);
+	do {
+		err = adopt(&r, rotate, &counters, &what);
+		if (err == 0) {
+			free(r.counters);
+			r.counters = counters;
+		}
+	} while (err == 0 && now_ms() < give_up);
+	CHECK_EQ(err, -ESHUTDOWN);
+	CHECK_STR(what, "worker");
+	free(counters);
+	stop(&r);
 }
 
 TEST("the thread takes no signals from the process, and leaves its mask alone")
