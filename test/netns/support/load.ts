@@ -1,0 +1,140 @@
+// The connections of a row: downloads and uploads that live through its event, and short requests that begin in it. Called
+// by row.ts and the rows. Guarantees: of each living connection it is known which backend has it.
+
+import type { Test } from 'tap'
+import { until } from '../net.js'
+import type { Client, PopNet } from './anycast.js'
+import { type Content, sumOf } from './content.js'
+import { FAMILIES, type Outcome } from './curl.js'
+import type { TestFleet, WebSide } from './fleet.js'
+import { download, type Paced, upload } from './paced.js'
+import { checkRequests, requests, sleep } from './traffic.js'
+
+const REQUESTS_EACH = 3
+const ASK_EVERY_MS = 500
+const AFTERWARDS_EACH = 5
+
+export interface Living extends Paced {
+  readonly backend: WebSide
+}
+
+export class Load {
+  #living: readonly Living[] = []
+  #asked: Promise<Outcome>[] = []
+  #over = false
+  #asking: Promise<void> = Promise.resolve()
+
+  private constructor(
+    private readonly fleet: TestFleet,
+    private readonly large: Content,
+    readonly askers: readonly Client[],
+  ) {}
+
+  /** Resolves when all transfers are under way; requests go on until finish(). */
+  static async begin(fleet: TestFleet, large: Content): Promise<Load> {
+    const { anycast } = fleet
+    const askers: Client[] = []
+    for (const pop of anycast.pops) askers.push(...(await anycast.newClients(pop, 1)))
+    const load = new Load(fleet, large, askers)
+    const started: Paced[] = []
+    for (const pop of anycast.pops) started.push(...load.start(await load.newClients(pop)))
+    await load.live(started)
+    load.#asking = load.#ask()
+    return load
+  }
+
+  get living(): readonly Living[] {
+    return this.#living
+  }
+
+  /** All that a route can move. */
+  get clients(): readonly Client[] {
+    return [...this.#living.map(({ client }) => client), ...this.askers]
+  }
+
+  /** Enough for start(). */
+  async newClients(pop: PopNet): Promise<readonly Client[]> {
+    return await this.fleet.anycast.newClients(pop, 2 * FAMILIES.length)
+  }
+
+  /** A download and an upload over each family. */
+  start(clients: readonly Client[]): readonly Paced[] {
+    return clients.map((client, at) => {
+      const family = at % 2 === 0 ? 4 : 6
+      return at < 2 ? download(client, family, 'large', this.large) : upload(client, family)
+    })
+  }
+
+  /** Once they are under way they count among the living. */
+  async live(started: readonly Paced[]): Promise<void> {
+    const addressOf = ({ client, family }: Paced) => client.newClient(family)
+    let placed = await this.fleet.placement()
+    const waiting = () =>
+      started.filter(
+        (paced) =>
+          !placed.has(addressOf(paced)) ||
+          (paced.what === 'download' && paced.transfer.bytes === 0),
+      )
+    await until(`${started.length} transfers under way`, async () => {
+      placed = await this.fleet.placement()
+      const over = started.find(({ transfer }) => transfer.over)
+      if (over !== undefined)
+        throw new Error(`a transfer ended: ${(await over.transfer.outcome).stderr}`)
+      return waiting().length === 0
+    })
+    const living = started.flatMap((paced): Living[] => {
+      const backend = placed.get(addressOf(paced))
+      return backend === undefined ? [] : [{ ...paced, backend }]
+    })
+    this.#living = [...this.#living, ...living]
+  }
+
+  /** Those that an event was too late for, or that broke in it. */
+  over(): readonly string[] {
+    return this.#living.filter(({ transfer }) => transfer.over).map(describe)
+  }
+
+  async finish(t: Test): Promise<void> {
+    this.#over = true
+    await this.#asking
+    for (const { release } of this.#living) release()
+    for (const living of this.#living) await checkLiving(t, living)
+    checkRequests(t, await Promise.all(this.#asked), REQUESTS_EACH)
+  }
+
+  /** New connections are answered everywhere. */
+  async checkAfterwards(t: Test): Promise<void> {
+    const asked = this.askers.flatMap((client) =>
+      FAMILIES.map((family) => requests(client, family, AFTERWARDS_EACH).outcome),
+    )
+    checkRequests(t, await Promise.all(asked), AFTERWARDS_EACH)
+  }
+
+  async #ask(): Promise<void> {
+    while (!this.#over) {
+      for (const client of this.askers) {
+        for (const family of FAMILIES) {
+          this.#asked.push(requests(client, family, REQUESTS_EACH).outcome)
+        }
+      }
+      await sleep(ASK_EVERY_MS)
+    }
+  }
+}
+
+export const describe = ({ what, family, client }: Paced): string =>
+  `${what} of ${client.newClient(family)}, begun at ${client.home.name}`
+
+/** It ended well, at the backend where it began, and brought what it should. */
+async function checkLiving(t: Test, living: Living): Promise<void> {
+  const { what, transfer, backend, name } = living
+  const { code, stderr, answers } = await transfer.outcome
+  const who = describe(living)
+  t.equal(code, 0, `${who}: exit code of curl (${stderr.trim()})`)
+  const status = what === 'download' ? '200' : '201'
+  const servedBy = backend.machine.name
+  t.same(answers, [{ status, connects: 1, servedBy }], `${who}: one answer, of ${servedBy}`)
+  const { sha256 } = await transfer.outcome
+  const sum = what === 'download' ? sha256 : await sumOf(backend.nginx.upload(name))
+  t.equal(sum, living.sha256(), `${who}: sum`)
+}
