@@ -5,7 +5,10 @@
 import t from 'tap'
 import { isolated } from './support/isolate.js'
 import { buildWorld, runRow } from './support/row.js'
-import { ROWS } from './support/rows.js'
+import { NODE_ROWS } from './support/rows-nodes.js'
+import { ROUTE_ROWS } from './support/rows-routes.js'
+
+const ROWS = [...ROUTE_ROWS, ...NODE_ROWS]
 
 const SHAPE = { pops: ['ams', 'nyc', 'fra'], nodes: 2, backends: 3 }
 

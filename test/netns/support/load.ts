@@ -22,6 +22,7 @@ export class Load {
   #living: readonly Living[] = []
   #asked: Promise<Outcome>[] = []
   #over = false
+  #started = 0
   #asking: Promise<void> = Promise.resolve()
 
   private constructor(
@@ -37,7 +38,9 @@ export class Load {
     for (const pop of anycast.pops) askers.push(...(await anycast.newClients(pop, 1)))
     const load = new Load(fleet, large, askers)
     const started: Paced[] = []
-    for (const pop of anycast.pops) started.push(...load.start(await load.newClients(pop)))
+    for (const pop of anycast.pops) {
+      for (const client of await load.newClients(pop)) started.push(load.start(client))
+    }
     await load.live(started)
     load.#asking = load.#ask()
     return load
@@ -52,17 +55,16 @@ export class Load {
     return [...this.#living.map(({ client }) => client), ...this.askers]
   }
 
-  /** Enough for start(). */
+  /** One for each kind of transfer. */
   async newClients(pop: PopNet): Promise<readonly Client[]> {
     return await this.fleet.anycast.newClients(pop, 2 * FAMILIES.length)
   }
 
-  /** A download and an upload over each family. */
-  start(clients: readonly Client[]): readonly Paced[] {
-    return clients.map((client, at) => {
-      const family = at % 2 === 0 ? 4 : 6
-      return at < 2 ? download(client, family, 'large', this.large) : upload(client, family)
-    })
+  /** Of every four one after the other: a download and an upload over each family. */
+  start(client: Client): Paced {
+    const at = this.#started++
+    const family = at % 2 === 0 ? 4 : 6
+    return at % 4 < 2 ? download(client, family, 'large', this.large) : upload(client, family)
   }
 
   /** Once they are under way they count among the living. */

@@ -4,13 +4,11 @@
 
 import { mkdirSync } from 'node:fs'
 import type { Test } from 'tap'
-import { until } from '../net.js'
 import { Anycast, type Shape } from './anycast.js'
 import { type Content, makeContent } from './content.js'
 import { EchoStreams } from './echo.js'
 import { growthOf, type NodeSide, type Reading, readNodes, TestFleet } from './fleet.js'
-import { describe, Load } from './load.js'
-import type { Machine } from './machine.js'
+import { Load } from './load.js'
 import {
   balanceOf,
   checkEquations,
@@ -19,7 +17,6 @@ import {
   troublesOf,
   whenQuiet,
 } from './metrics.js'
-import type { Paced } from './paced.js'
 import { WWW } from './traffic.js'
 import { type Troubles, Watch } from './watch.js'
 
@@ -35,6 +32,9 @@ export interface World {
   readonly large: Content
 }
 
+/** What each node has counted since a row began. */
+export type Grown = ReadonlyMap<NodeSide, Metrics>
+
 export interface Row {
   /** A sentence. */
   readonly name: string
@@ -42,11 +42,8 @@ export interface Row {
   readonly expected: readonly string[]
   readonly event: (world: World, load: Load) => Promise<void>
   /** That the event did happen, and to living connections. */
-  readonly happened: (t: Test, world: World, grown: ReadonlyMap<NodeSide, Metrics>) => void
+  readonly happened: (t: Test, world: World, grown: Grown) => void
 }
-
-/** What a packet may meet that is at a node before the news of its connection. */
-export const EARLY = ['dropped as uncertain', 'dropped as first_refusal']
 
 export async function buildWorld(shape: Shape, outer: 4 | 6): Promise<World> {
   mkdirSync(WWW)
@@ -84,7 +81,7 @@ export async function runRow(t: Test, world: World, row: Row): Promise<void> {
   t.same(streams.broken, [], 'no echo stream broke')
   checkTroubles(t, noise, await watch.troubles())
 
-  let grown: ReadonlyMap<NodeSide, Metrics> = new Map()
+  let grown: Grown = new Map()
   await checkEquations(t, async () => {
     grown = growthOf(before, await readNodes(fleet))
     return [...nodeEquations(grown, row.expected), ...(await webEquations(fleet, websBefore))]
@@ -120,10 +117,7 @@ async function begin({ fleet, watch, streams }: World): Promise<Beginning> {
 const readWebs = (fleet: TestFleet): Promise<Metrics[]> =>
   Promise.all(fleet.webs.map(({ steadycast }) => steadycast.metrics()))
 
-function nodeEquations(
-  grown: ReadonlyMap<NodeSide, Metrics>,
-  expected: readonly string[],
-): readonly Equation[] {
+function nodeEquations(grown: Grown, expected: readonly string[]): readonly Equation[] {
   return [...grown].flatMap(([{ name }, metrics]) => [
     ...balanceOf(name, metrics, 'node'),
     ...troublesOf(name, metrics, 'node').filter(
@@ -142,29 +136,5 @@ async function webEquations(
     if (from === undefined || to === undefined) throw new Error(`${name} was not read`)
     const grown = to.since(from)
     return [...balanceOf(name, grown, 'backend'), ...troublesOf(name, grown, 'backend')]
-  })
-}
-
-/** Waits until packets of each of these have reached one of the machines since watch.forget(). */
-export async function reach(
-  { watch }: World,
-  connections: readonly Paced[],
-  machines: readonly Machine[],
-): Promise<void> {
-  if (connections.length === 0) throw new Error('the event touches no living connection')
-  const names = machines.map(({ name }) => name).join(' or ')
-  let missing: readonly string[] = []
-  const arrived = async () => {
-    const seen = await watch.sightings()
-    missing = connections
-      .filter(({ client, family }) => {
-        const at = seen.get(client.newClient(family))
-        return !machines.some((machine) => at?.has(machine))
-      })
-      .map(describe)
-    return missing.length === 0
-  }
-  await until(`packets at ${names}`, arrived).catch(({ message }: Error) => {
-    throw new Error(`${message}: none from the ${missing.join(', the ')}`)
   })
 }
