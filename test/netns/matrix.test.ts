@@ -5,10 +5,13 @@
 import t from 'tap'
 import { isolated } from './support/isolate.js'
 import { buildWorld, runRow } from './support/row.js'
+import { FLEET_ROWS } from './support/rows-fleet.js'
 import { NODE_ROWS } from './support/rows-nodes.js'
+import { OPERATOR_ROWS } from './support/rows-operator.js'
+import { REACH_ROWS } from './support/rows-reach.js'
 import { ROUTE_ROWS } from './support/rows-routes.js'
 
-const ROWS = [...ROUTE_ROWS, ...NODE_ROWS]
+const ROWS = [...ROUTE_ROWS, ...NODE_ROWS, ...FLEET_ROWS, ...OPERATOR_ROWS, ...REACH_ROWS]
 
 const SHAPE = { pops: ['ams', 'nyc', 'fra'], nodes: 2, backends: 3 }
 

@@ -2,18 +2,19 @@
 // Called by the matrix's files. Guarantees: a node that has died is withdrawn by its PoP's router soon, as BFD would see to
 // it, and announced again once /healthz says ok, never before.
 
-import { randomBytes } from 'node:crypto'
 import type { Anycast, PopNet } from './anycast.js'
 import { ECHO_PORT, startEchoServer } from './echo.js'
 import { VIP4, VIP6 } from './internet.js'
 import { deployed, type Machine } from './machine.js'
 import type { Metrics } from './metrics.js'
 import { type Nginx, startNginx } from './nginx.js'
-import { Steadycast, writeFleet } from './steadycast.js'
+import { newHashSeed, newKey, Steadycast, writeFleet, writeKeys } from './steadycast.js'
 import { sleep, WWW } from './traffic.js'
 
 /** From a node's death to its route's end: three times 100 ms, as deploy/bird will have it. */
 const DETECTION_MS = 300
+
+const USUAL_WEIGHT = 10
 
 /** A node's machine, and the process that is the node now. */
 export class NodeSide {
@@ -59,7 +60,11 @@ export interface WebSide {
 export class TestFleet {
   readonly nodes: readonly NodeSide[]
   webs: readonly WebSide[] = []
-  readonly hashSeed = `0x${randomBytes(8).toString('hex')}`
+  /** What the file says of backends: take effect by write() and reload(). */
+  readonly weights = new Map<WebSide, number>()
+  readonly removed = new Set<WebSide>()
+  key = newKey(1)
+  readonly #hashSeed = newHashSeed()
 
   constructor(
     readonly anycast: Anycast,
@@ -72,13 +77,14 @@ export class TestFleet {
   }
 
   async start(): Promise<void> {
-    this.#write()
+    writeKeys(this.key)
+    this.write()
     const sysctls = await deployed('sysctl-steadycast.conf')
     await Promise.all(this.nodes.map(({ machine }) => machine.sysctls(sysctls)))
-    const pops = this.anycast.pops
-    this.webs = await Promise.all(
-      pops.flatMap((pop) => pop.webs.map((machine) => startWeb(machine, pop))),
-    )
+    for (const pop of this.anycast.pops) {
+      const webs = pop.webs.map((machine) => startWeb(machine, pop))
+      this.webs = [...this.webs, ...(await Promise.all(webs))]
+    }
     await Promise.all(this.nodes.map((node) => node.start()))
     await this.whole()
   }
@@ -116,24 +122,47 @@ export class TestFleet {
     return found
   }
 
-  #write(): void {
+  /** As the operator's tool would have put it on every machine; nobody reads it before being told. */
+  write(): void {
+    this.#write()
+  }
+
+  #write(weight?: string): void {
     const address = ({ address4, address6 }: Machine) =>
       this.outer === 4 ? address4 : `"${address6}"`
-    const list = (machines: readonly Machine[]) =>
-      machines
-        .map((machine) => `{ name: ${machine.name}, address: ${address(machine)} }`)
+    const called = (machine: Machine) => `name: ${machine.name}, address: ${address(machine)}`
+    const nodes = (pop: PopNet) => pop.nodes.map((node) => `{ ${called(node)} }`).join(', ')
+    const backends = (pop: PopNet) =>
+      pop.webs
+        .filter((machine) => ![...this.removed].some((web) => web.machine === machine))
+        .map((machine) => `{ ${called(machine)}, weight: ${weight ?? this.#weightOf(machine)} }`)
         .join(', ')
     writeFleet(
       this.anycast.pops
         .map(
-          ({ name, nodes, webs }) => `    - name: ${name}
-      nodes: [${list(nodes)}]
-      backends: [${list(webs)}]`,
+          (pop) => `    - name: ${pop.name}
+      nodes: [${nodes(pop)}]
+      backends: [${backends(pop)}]`,
         )
         .join('\n'),
       `  - { name: web, vip: ${VIP4}, ports: [80, ${ECHO_PORT}], protocol: tcp }
   - { name: web-v6, vip: "${VIP6}", ports: [80, ${ECHO_PORT}], protocol: tcp }`,
+      this.#hashSeed,
     )
+  }
+
+  /** A file that says what nobody can do. */
+  breakFile(): void {
+    this.#write('many')
+  }
+
+  /** The nodes read it one after the other, and for a while differ. */
+  async reload(): Promise<void> {
+    for (const { steadycast } of this.nodes) await steadycast.reload()
+  }
+
+  #weightOf(machine: Machine): number {
+    return [...this.weights].find(([web]) => web.machine === machine)?.[1] ?? USUAL_WEIGHT
   }
 }
 

@@ -13,6 +13,8 @@ import { checkRequests, requests, sleep } from './traffic.js'
 const REQUESTS_EACH = 3
 const ASK_EVERY_MS = 500
 const AFTERWARDS_EACH = 5
+/** Of each family: that one of three backends is never chosen among them all has a chance of 1 in 10 million. */
+const ENOUGH_FOR_ALL = 20
 
 export interface Living extends Paced {
   readonly backend: WebSide
@@ -96,6 +98,14 @@ export class Load {
     return this.#living.filter(({ transfer }) => transfer.over).map(describe)
   }
 
+  /** Whatever has become of the row, nothing of it goes on into the next. */
+  async abandon(): Promise<void> {
+    this.#over = true
+    await this.#asking
+    for (const { transfer } of this.#living) if (!transfer.over) transfer.child.kill('SIGKILL')
+    await Promise.all(this.#living.map(({ transfer }) => transfer.outcome))
+  }
+
   async finish(t: Test): Promise<void> {
     this.#over = true
     await this.#asking
@@ -106,10 +116,21 @@ export class Load {
 
   /** New connections are answered everywhere. */
   async checkAfterwards(t: Test): Promise<void> {
-    const asked = this.askers.flatMap((client) =>
-      FAMILIES.map((family) => requests(client, family, AFTERWARDS_EACH).outcome),
+    checkRequests(t, await this.#askNow(this.askers, AFTERWARDS_EACH), AFTERWARDS_EACH)
+  }
+
+  /** The backends that answer new connections of clients who reach this PoP. */
+  async serversAt(pop: PopNet): Promise<ReadonlySet<string>> {
+    const askers = this.askers.filter((client) => client.pop === pop)
+    const outcomes = await this.#askNow(askers, ENOUGH_FOR_ALL)
+    return new Set(outcomes.flatMap(({ answers }) => answers.map(({ servedBy }) => servedBy)))
+  }
+
+  async #askNow(askers: readonly Client[], count: number): Promise<readonly Outcome[]> {
+    const asked = askers.flatMap((client) =>
+      FAMILIES.map((family) => requests(client, family, count).outcome),
     )
-    checkRequests(t, await Promise.all(asked), AFTERWARDS_EACH)
+    return await Promise.all(asked)
   }
 
   async #ask(): Promise<void> {

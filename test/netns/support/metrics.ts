@@ -117,6 +117,7 @@ export function balanceOf(who: string, grown: Metrics, side: 'node' | 'backend')
     grown.value('publication_batches_total', { event: 'sent' }) +
     grown.value('publication_batches_total', { event: 'resent' }) +
     grown.value('owner_answers_total', { direction: 'sent' }) +
+    grown.value('reach_messages_total', { direction: 'sent' }) +
     grown.value('too_big_sent_packets_total') +
     grown.value('segments_cut_total')
   const sent: Equation = [

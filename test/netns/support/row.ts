@@ -61,26 +61,33 @@ export async function buildWorld(shape: Shape, outer: 4 | 6): Promise<World> {
 }
 
 export async function runRow(t: Test, world: World, row: Row): Promise<void> {
-  const { anycast, fleet, watch, streams, large } = world
-  const { before, websBefore, noise, echoed } = await begin(world)
-  streams.go()
-  const load = await Load.begin(fleet, large)
-  await watch.forget()
-  await row.event(world, load)
-  t.same(load.over(), [], 'all transfers live on when the event is over')
-  await anycast.moveHome([...load.clients, ...streams.clients])
-  await fleet.whole()
-  await load.finish(t)
-  await load.checkAfterwards(t)
+  const beginning = await begin(world)
+  world.streams.go()
+  const load = await Load.begin(world.fleet, world.large)
+  try {
+    await world.watch.forget()
+    await row.event(world, load)
+    t.same(load.over(), [], 'all transfers live on when the event is over')
+    await world.anycast.moveHome([...load.clients, ...world.streams.clients])
+    await world.fleet.whole()
+    await load.finish(t)
+    await load.checkAfterwards(t)
+  } finally {
+    await load.abandon()
+    await world.anycast.moveHome(world.streams.clients)
+  }
+  await judge(t, world, row, beginning)
+}
+
+async function judge(t: Test, world: World, row: Row, beginning: Beginning): Promise<void> {
+  const { fleet, watch, streams } = world
+  const { before, websBefore, noise, echoed } = beginning
   for (const [address, bytes] of await streams.settle()) {
-    t.ok(
-      bytes > (echoed.get(address) ?? 0),
-      `the echo stream of ${address} went on: ${bytes} bytes`,
-    )
+    const grown = bytes - (echoed.get(address) ?? 0)
+    t.ok(grown > 0, `the echo stream of ${address} went on: ${grown} bytes`)
   }
   t.same(streams.broken, [], 'no echo stream broke')
   checkTroubles(t, noise, await watch.troubles())
-
   let grown: Grown = new Map()
   await checkEquations(t, async () => {
     grown = growthOf(before, await readNodes(fleet))

@@ -18,23 +18,23 @@ import {
 } from './touch.js'
 
 /** What belongs to a node that goes and comes back. */
-const RESTART = [...EARLY, 'dropped as peer_unreachable', 'dropped as no_session', 'table walks']
+export const RESTART = [...EARLY, 'dropped as peer_unreachable', 'dropped as no_session']
 
 /** One node of each PoP: the first, the second... */
-function nth({ anycast, fleet }: World, index: number): readonly NodeSide[] {
+export function nth({ anycast, fleet }: World, index: number): readonly NodeSide[] {
   return anycast.pops.flatMap((pop) => fleet.nodesOf(pop).slice(index, index + 1))
 }
 
 /** Nodes through which living connections pass die at once, and start again. */
-async function restart(
+export async function restart(
   world: World,
   load: Load,
   nodes: readonly NodeSide[],
   signal: 'SIGKILL' | 'SIGTERM',
 ): Promise<void> {
-  for (const node of nodes) await bringSome(world, load, node)
+  await bringSome(world, load, nodes)
   await Promise.all(nodes.map((node) => node.stop(signal)))
-  await seeAll(world, load)
+  if (nodes.length < world.fleet.nodes.length) await seeAll(world, load)
   await Promise.all(nodes.map((node) => node.start()))
 }
 
@@ -45,7 +45,7 @@ const restarts: Row = {
     for (const [index, signal] of (['SIGKILL', 'SIGTERM'] as const).entries()) {
       const nodes = nth(world, index)
       await restart(world, load, nodes, signal)
-      for (const node of nodes) await passThrough(world, load, node)
+      await passThrough(world, load, nodes)
     }
   },
   happened: (t, { fleet }, grown) => checkLearned(t, fleet.nodes, grown),
@@ -71,7 +71,7 @@ export const switchesAndDeaths: Row = {
     const { anycast, fleet } = world
     await rotate(world, load)
     const nodes = nth(world, 0)
-    for (const node of nodes) await bringSome(world, load, node)
+    await bringSome(world, load, nodes)
     await Promise.all(nodes.map((node) => node.stop('SIGKILL')))
     await rotate(world, load)
     await seeAll(world, load)
@@ -94,6 +94,24 @@ export const switchesAndDeaths: Row = {
   happened(t, world, grown) {
     checkForwarded(t, world, grown)
     checkLearned(t, nth(world, 0), grown)
+  },
+}
+
+/** Of a fleet of one node. */
+export const onlyNode: Row = {
+  name: '7: the only node of a fleet is killed twice and stopped once, and each time takes its flows from its own memory',
+  expected: EARLY,
+  async event(world, load) {
+    for (const signal of ['SIGKILL', 'SIGTERM', 'SIGKILL'] as const) {
+      await restart(world, load, world.fleet.nodes, signal)
+      await seeAll(world, load)
+    }
+  },
+  happened(t, { fleet }, grown) {
+    for (const node of fleet.nodes) {
+      const recalled = grownOf(grown, node).value('recorded_flows_total', { source: 'recall' })
+      t.ok(recalled > 0, `${node.name} recalled ${recalled} flows`)
+    }
   },
 }
 

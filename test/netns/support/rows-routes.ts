@@ -12,6 +12,7 @@ import {
   reach,
   rotate,
   seeAll,
+  spread,
 } from './touch.js'
 import { sleep } from './traffic.js'
 
@@ -86,7 +87,7 @@ const reshuffles: Row = {
       await Promise.all(world.anycast.pops.map((pop) => pop.reshuffle()))
       await sleep(FLAP_EVERY_MS)
     }
-    await Promise.all(world.fleet.nodes.map((node) => passThrough(world, load, node)))
+    await passThrough(world, load, world.fleet.nodes)
   },
   happened(t, { fleet }, grown) {
     for (const node of fleet.nodes) {
@@ -104,12 +105,7 @@ const maintenance: Row = {
     for (const leaving of anycast.pops) {
       const others = anycast.pops.filter((pop) => pop !== leaving)
       const clients = everybody(world, load).filter(({ pop }) => pop === leaving)
-      for (const [index, pop] of others.entries()) {
-        await anycast.move(
-          clients.filter((_, at) => at % others.length === index),
-          pop,
-        )
-      }
+      await spread(world, clients, others)
       await seeAll(world, load)
       await anycast.move(clients, leaving)
       await seeAll(world, load)

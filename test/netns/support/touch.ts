@@ -11,9 +11,11 @@ import type { Metrics } from './metrics.js'
 import type { Paced } from './paced.js'
 import type { Grown, World } from './row.js'
 import { forwarded, sleep } from './traffic.js'
+import type { Sightings } from './watch.js'
 
-/** What a packet may meet that is at a node before the news of its connection. */
-export const EARLY = ['dropped as uncertain', 'dropped as first_refusal']
+/** A packet may be at a node before the news of its connection; and where many processes share few cores, three HELLOs of a
+ * living peer may be late, after which it is told everything again. */
+export const EARLY = ['dropped as uncertain', 'dropped as first_refusal', 'table walks']
 
 /** In which every connection sends something. */
 const SOON_MS = 250
@@ -27,13 +29,12 @@ export const everybody = ({ streams }: World, load: Load): readonly Client[] => 
 export const livingAt = ({ living }: Load, pop: PopNet): readonly Living[] =>
   living.filter(({ client }) => client.pop === pop)
 
-/** Of these, those whose packets have reached none of the machines since watch.forget(). */
-async function absent<Connection extends Paced>(
-  { watch }: World,
-  connections: readonly Connection[],
+/** Of these, those of which no packet has reached any of the machines. */
+function absentFrom(
+  seen: Sightings,
+  connections: readonly Paced[],
   machines: readonly Machine[],
-): Promise<readonly Connection[]> {
-  const seen = await watch.sightings()
+): readonly Paced[] {
   return connections.filter(({ client, family }) => {
     const at = seen.get(client.newClient(family))
     return !machines.some((machine) => at?.has(machine))
@@ -63,7 +64,9 @@ export async function reach(
   machines: readonly Machine[],
 ): Promise<void> {
   const where = machines.map(({ name }) => name).join(' or ')
-  await untilNoneIsMissing(where, connections, () => absent(world, connections, machines))
+  await untilNoneIsMissing(where, connections, async () =>
+    absentFrom(await world.watch.sightings(), connections, machines),
+  )
 }
 
 /** Each living connection is seen where its client's packets go now. */
@@ -75,29 +78,51 @@ export async function seeAll(world: World, load: Load): Promise<void> {
   }
 }
 
-/** Reshuffles until each of the PoP's living connections has passed through the node. */
-export async function passThrough(world: World, load: Load, node: NodeSide): Promise<void> {
-  const connections = livingAt(load, node.pop)
+/** Reshuffles until each living connection of their PoPs has passed through each of these nodes. */
+export async function passThrough(
+  world: World,
+  load: Load,
+  nodes: readonly NodeSide[],
+): Promise<void> {
   await world.watch.forget()
-  await untilNoneIsMissing(node.name, connections, async () => {
+  const all = nodes.flatMap(({ pop }) => livingAt(load, pop))
+  await untilNoneIsMissing(namesOf(nodes), all, async () => {
     await sleep(SOON_MS)
-    const missing = await absent(world, connections, [node.machine])
-    if (missing.length > 0) await node.pop.reshuffle()
-    return missing
+    const seen = await world.watch.sightings()
+    const missing = nodes.map((node) => absentFrom(seen, livingAt(load, node.pop), [node.machine]))
+    await reshuffleWhere(nodes, (_, at) => (missing[at] ?? []).length > 0)
+    return missing.flat()
   })
 }
 
-/** Reshuffles until one of the PoP's living connections passes through the node. */
-export async function bringSome(world: World, load: Load, node: NodeSide): Promise<void> {
-  const connections = livingAt(load, node.pop)
-  await untilNoneIsMissing(node.name, connections, async () => {
+/** Reshuffles until some living connection of its PoP passes through each of these nodes. */
+export async function bringSome(
+  world: World,
+  load: Load,
+  nodes: readonly NodeSide[],
+): Promise<void> {
+  const all = nodes.flatMap(({ pop }) => livingAt(load, pop))
+  await untilNoneIsMissing(namesOf(nodes), all, async () => {
     await world.watch.forget()
     await sleep(SOON_MS)
-    const missing = await absent(world, connections, [node.machine])
-    if (missing.length < connections.length) return []
-    await node.pop.reshuffle()
-    return missing
+    const seen = await world.watch.sightings()
+    const without = nodes.filter(({ machine, pop }) => {
+      const living = livingAt(load, pop)
+      return absentFrom(seen, living, [machine]).length === living.length
+    })
+    await reshuffleWhere(nodes, (node) => without.includes(node))
+    return without.flatMap(({ pop }) => livingAt(load, pop))
   })
+}
+
+const namesOf = (nodes: readonly NodeSide[]): string => nodes.map(({ name }) => name).join(', ')
+
+async function reshuffleWhere(
+  nodes: readonly NodeSide[],
+  wanted: (node: NodeSide, at: number) => boolean,
+): Promise<void> {
+  const pops = new Set(nodes.filter(wanted).map(({ pop }) => pop))
+  await Promise.all([...pops].map((pop) => pop.reshuffle()))
 }
 
 /** Every client to the next PoP, in the order of the fleet. */
@@ -107,6 +132,20 @@ export async function rotate(world: World, load: Load): Promise<void> {
   const groups = anycast.pops.map((pop) => clients.filter((client) => client.pop === pop))
   for (const [index, group] of groups.entries()) {
     await anycast.move(group, nextPop(world, index))
+  }
+}
+
+/** These clients in equal parts to the PoPs. */
+export async function spread(
+  { anycast }: World,
+  clients: readonly Client[],
+  pops: readonly PopNet[],
+): Promise<void> {
+  for (const [index, pop] of pops.entries()) {
+    await anycast.move(
+      clients.filter((_, at) => at % pops.length === index),
+      pop,
+    )
   }
 }
 
