@@ -88,6 +88,7 @@
 	X(too_big_sent, "packet-too-big answers sent")				\
 	X(owner_sent, "OWNER answers sent")					\
 	X(owner_received, "OWNER answers taken in")				\
+	X(reach_sent, "REACH messages sent")					\
 	X(reach_received, "REACH messages taken in")				\
 	X(claims_won, "conflicting claims in which this node's entry stayed")	\
 	X(claims_lost, "conflicting claims in which another PoP's entry won")	\

@@ -105,8 +105,9 @@ static void send_reach(struct sc_node *node, struct sc_peer *peer)
 			sc_put16(body + SC_REACH_HEAD + 2 * count++, node->g->pops[pop].id);
 	sc_put16(body, count);
 	/* Out of buffers: it goes with the next. */
-	(void)sc_send_control(node, peer, SC_VERB_REACH, body, (uint16_t)(SC_REACH_HEAD + 2 * count),
-			      peer->boot);
+	if (sc_send_control(node, peer, SC_VERB_REACH, body, (uint16_t)(SC_REACH_HEAD + 2 * count),
+			    peer->boot) == SC_OK)
+		sc_count(node, SC_C_reach_sent);
 }
 
 void sc_reach_timers(struct sc_node *node, struct sc_peer *peer)

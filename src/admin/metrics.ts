@@ -424,11 +424,11 @@ export const METRICS: readonly Metric[] = [
     { sent: 'owner_sent', received: 'owner_received' },
     'OWNER answers: which backend has a flow.',
   ),
-  event(
-    'reach_received',
-    'reach_received',
-    'node',
-    'REACH messages taken in: which PoPs a peer cannot reach.',
+  events(
+    'reach_messages',
+    'direction',
+    { sent: 'reach_sent', received: 'reach_received' },
+    'REACH messages: which PoPs a node cannot reach.',
   ),
   event(
     'icmp_steered_packets',

@@ -39,7 +39,7 @@ services:
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 const SERVER = fileURLToPath(new URL('server.mjs', import.meta.url))
 const PATH = `${process.env.PATH ?? ''}:/usr/sbin:/sbin`
-const WAIT_MS = 20_000
+const WAIT_MS = 60_000
 const POLL_MS = 50
 
 const TOPOLOGY = `

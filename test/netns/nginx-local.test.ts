@@ -15,7 +15,7 @@ import {
   whenQuiet,
 } from './support/metrics.js'
 import { startNginx } from './support/nginx.js'
-import { Steadycast, writeFleet } from './support/steadycast.js'
+import { newKey, Steadycast, writeFleet, writeKeys } from './support/steadycast.js'
 import {
   begun,
   type Contents,
@@ -67,6 +67,7 @@ async function build(): Promise<World> {
   const [ams, nyc] = machines.flat()
   if (ams === undefined || nyc === undefined) throw new Error('there are two machines')
   const contents = await makeContents(DOWNLOAD_BYTES, UPLOAD_BYTES)
+  writeKeys(newKey(1))
   writeFleet(
     `    - name: ams
       nodes: [{ name: ams-1, address: "${ams.address6}" }]

@@ -20,7 +20,7 @@ import {
   whenQuiet,
 } from './support/metrics.js'
 import { startNginx } from './support/nginx.js'
-import { Steadycast, writeFleet } from './support/steadycast.js'
+import { newKey, Steadycast, writeFleet, writeKeys } from './support/steadycast.js'
 import {
   begun,
   type Contents,
@@ -79,6 +79,7 @@ async function build(): Promise<World> {
   ])
   const contents = await makeContents(DOWNLOAD_BYTES, UPLOAD_BYTES)
   const half = await makeContent(`${WWW}/half`, HALF_CLOSE_BYTES)
+  writeKeys(newKey(1))
   writeFleet(
     machines
       .map(

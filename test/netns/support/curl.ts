@@ -1,14 +1,25 @@
 // curl on the client's machine, talking to the VIPs. Called by the test files. Guarantees: what a transfer brought is
 // hashed as it comes, and nothing of it is kept.
 
+import type { ChildProcess } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { type Internet, VIP4, VIP6 } from './internet.js'
+import { VIP4, VIP6 } from './internet.js'
+import type { Machine } from './machine.js'
 
 export type Family = 4 | 6
 export const FAMILIES = [4, 6] as const
 
 /** A transfer that hangs is broken too: it ends with exit code 28. */
 const LIMIT_S = 60
+
+/** Where a transfer comes from. */
+export interface Origin {
+  readonly client: Machine
+  /** The client's address that it uses. */
+  newClient(family: Family): string
+  /** How often the VIPs' routes moved. */
+  readonly switches: number
+}
 
 export interface Outcome {
   /** curl's exit code. */
@@ -34,26 +45,28 @@ export class Transfer {
   bytes = 0
   over = false
   #stderr = ''
+  readonly child: ChildProcess
   readonly outcome: Promise<Outcome>
 
   constructor(
-    internet: Internet,
+    origin: Origin,
     readonly family: Family,
     path: string,
     options: readonly string[],
   ) {
     const host = `v${family}.test`
     const address = family === 4 ? VIP4 : `[${VIP6}]`
-    const before = internet.switches
-    const child = internet.client.spawn(
+    const before = origin.switches
+    const child = origin.client.spawn(
       'curl',
       ...['--silent', '--show-error', '--fail', '--max-time', String(LIMIT_S)],
-      ...['--interface', internet.newClient(family)],
+      ...['--interface', origin.newClient(family)],
       ...['--resolve', `${host}:80:${address}`, '--noproxy', '*'],
       ...['--write-out', '%{stderr}answer %{http_code} %{num_connects} %header{x-served-by}\n'],
       ...options,
       `http://${host}/${path}`,
     )
+    this.child = child
     const hash = createHash('sha256')
     child.stdout?.on('data', (chunk: Buffer) => {
       hash.update(chunk)
@@ -72,7 +85,7 @@ export class Transfer {
           sha256: hash.digest('hex'),
           answers: this.answers(),
           stderr: this.#stderr,
-          switches: internet.switches - before,
+          switches: origin.switches - before,
         })
       })
     })

@@ -56,11 +56,7 @@ export class Internet {
         return new Machine(`${prefix}-${name}`, `10.${net}.0.${host}`, `2001:db8:${net}::${host}`)
       }),
     )
-    const all = [client, router, ...machines.flat()]
-    await batch(all.map(({ namespace }) => `netns add ${namespace}`).join('\n'))
-    await Promise.all(
-      all.map((machine) => machine.sysctls(SETTINGS + reversePaths(machine === router ? 0 : 2))),
-    )
+    await addMachines([client, ...machines.flat()], [router])
     await router.sysctls(FORWARDING)
     await router.ip(`
       link set lo up
@@ -152,8 +148,22 @@ function clientText(): string {
   }).join('\n')
 }
 
+/** Their namespaces. */
+export async function addMachines(
+  hosts: readonly Machine[],
+  routers: readonly Machine[],
+): Promise<void> {
+  const all = [...hosts, ...routers]
+  await batch(all.map(({ namespace }) => `netns add ${namespace}`).join('\n'))
+  await Promise.all(
+    all.map((machine) =>
+      machine.sysctls(SETTINGS + reversePaths(routers.includes(machine) ? 0 : 2)),
+    ),
+  )
+}
+
 /** In the router: a bridge, with a port for each machine. */
-function lanText(lan: readonly Machine[], net: number): string {
+export function lanText(lan: readonly Machine[], net: number): string {
   return `
     link add lan${net} type bridge mcast_snooping 0
     link set lan${net} up
@@ -168,14 +178,15 @@ function lanText(lan: readonly Machine[], net: number): string {
       .join('\n')}`
 }
 
-async function joinNet(
+export async function joinNet(
   machine: Machine,
   gateway: { readonly address4: string; readonly address6: string },
+  bits4 = 24,
 ): Promise<void> {
   await machine.ip(`
     link set lo up
     link set eth0 up
-    address add ${machine.address4}/24 dev eth0
+    address add ${machine.address4}/${bits4} dev eth0
     address add ${machine.address6}/64 dev eth0 nodad
     route add default via ${gateway.address4}
     route add default via ${gateway.address6}

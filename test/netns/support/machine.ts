@@ -34,16 +34,17 @@ export class Machine {
 
   /** The child is the command itself: its signals and its exit code are the command's. */
   spawn(command: string, ...args: readonly string[]): ChildProcess {
-    return spawn('nsenter', [this.#net, command, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+    return spawn('nsenter', [this.#net, command, ...args], { stdio: ['pipe', 'pipe', 'pipe'] })
   }
 
   start(command: string, ...args: readonly string[]): Running {
     return new Running(this.spawn(command, ...args))
   }
 
-  /** Several commands of `ip`, one a line. */
-  async ip(script: string): Promise<void> {
-    await batch(script, ['-n', this.namespace])
+  /** Several commands of `ip`, one a line. `family`: of rules, which have no other way to tell. */
+  async ip(script: string, family?: 4 | 6): Promise<void> {
+    const of = family === undefined ? [] : [`-${family}`]
+    await batch(script, [...of, '-n', this.namespace])
   }
 
   /** `net.ipv4.conf.all.forwarding=1`, one a line, as in /etc/sysctl.d; # starts a comment, - stands before what may be missing. */

@@ -10,9 +10,11 @@ const READ_EVERY_MS = 100
 /** One scrape, or the growth from one to another. Names are without "steadycast_". */
 export class Metrics {
   readonly #series = new Map<string, number>()
+  readonly #names = new Set<string>()
 
   constructor(families: readonly Family[]) {
     for (const { name, metrics } of families) {
+      this.#names.add(name)
       for (const { value, labels = {} } of metrics) {
         this.#series.set(keyOf(name, labels), Number(value))
       }
@@ -28,11 +30,14 @@ export class Metrics {
     return value
   }
 
-  /** All series of the name, by their one label's value. */
+  /** All series of the name, by their one label's value. There may be none: of peers, in a fleet of one node. */
   by(name: string, label: string): ReadonlyMap<string, number> {
     const start = `steadycast_${name}{${label}=`
-    const rows = [...this.#series].filter(([key]) => key.startsWith(start))
-    if (rows.length === 0) throw new Error(`no series ${start}...}`)
+    const all = [...this.#series].filter(([key]) => key.startsWith(`steadycast_${name}{`))
+    const rows = all.filter(([key]) => key.startsWith(start))
+    if (!this.#names.has(`steadycast_${name}`) || rows.length < all.length) {
+      throw new Error(`no series ${start}...}`)
+    }
     return new Map(rows.map(([key, value]) => [key.slice(start.length, -1), value]))
   }
 
@@ -42,6 +47,7 @@ export class Metrics {
 
   since(before: Metrics): Metrics {
     const growth = new Metrics([])
+    for (const name of this.#names) growth.#names.add(name)
     for (const [key, value] of this.#series) {
       growth.#series.set(key, value - (before.#series.get(key) ?? 0))
     }
@@ -117,6 +123,7 @@ export function balanceOf(who: string, grown: Metrics, side: 'node' | 'backend')
     grown.value('publication_batches_total', { event: 'sent' }) +
     grown.value('publication_batches_total', { event: 'resent' }) +
     grown.value('owner_answers_total', { direction: 'sent' }) +
+    grown.value('reach_messages_total', { direction: 'sent' }) +
     grown.value('too_big_sent_packets_total') +
     grown.value('segments_cut_total')
   const sent: Equation = [

@@ -13,13 +13,12 @@ const MAIN = fileURLToPath(new URL('../../../dist/cli/main.js', import.meta.url)
 const FLEET_FILE = '/run/fleet.yaml'
 
 /** One fleet at a time; `pops` is the text of fleet.pops, each line indented by four. */
-export function writeFleet(pops: string, services: string): void {
-  writeFileSync('/run/fleet.key', `1 ${randomBytes(16).toString('hex')}\n`, { mode: 0o600 })
+export function writeFleet(pops: string, services: string, hashSeed = newHashSeed()): void {
   writeFileSync(
     FLEET_FILE,
     `fleet:
   key_file: fleet.key
-  hash_seed: 0x${randomBytes(8).toString('hex')}
+  hash_seed: ${hashSeed}
   flow_table: 65536
   pops:
 ${pops}
@@ -28,6 +27,15 @@ ${services}
 `,
   )
 }
+
+export const newHashSeed = (): string => `0x${randomBytes(8).toString('hex')}`
+
+/** Lines of the fleet's key file. */
+export function writeKeys(...keys: readonly string[]): void {
+  writeFileSync('/run/fleet.key', `${keys.join('\n')}\n`, { mode: 0o600 })
+}
+
+export const newKey = (id: number): string => `${id} ${randomBytes(16).toString('hex')}`
 
 /** `steadycast run` or `steadycast backend`. */
 export class Steadycast {
@@ -77,6 +85,19 @@ export class Steadycast {
       `health of ${this.machine.name}`,
       async () => (await this.machine.run('curl', '--silent', url)).trim() === 'ok',
       this.running.ended,
+    )
+  }
+
+  /** SIGHUP, and the line in the log that answers it. */
+  async reload(answer = /"reloaded: /): Promise<void> {
+    const { running } = this
+    const from = running.stdout.length
+    running.child.kill('SIGHUP')
+    const answered = () => answer.test(running.stdout.slice(from))
+    await until(`${answer} on ${this.machine.name}`, answered, running.ended).catch(
+      ({ message }: Error) => {
+        throw new Error(`${message}; it said: ${running.stdout.slice(from)}`)
+      },
     )
   }
 

@@ -5,7 +5,7 @@ import { mkdirSync } from 'node:fs'
 import type { Test } from 'tap'
 import { until } from '../net.js'
 import { type Content, makeContent, sumOf } from './content.js'
-import { FAMILIES, type Family, type Outcome, Transfer } from './curl.js'
+import { FAMILIES, type Family, type Origin, type Outcome, Transfer } from './curl.js'
 import type { Internet } from './internet.js'
 import type { Machine } from './machine.js'
 import type { Metrics } from './metrics.js'
@@ -91,8 +91,8 @@ export function startTransfers(
 }
 
 /** Each with a connection of its own, one after the other. */
-export function requests(internet: Internet, family: Family, count: number): Transfer {
-  return new Transfer(internet, family, `small?[1-${count}]`, ['--header', 'Connection: close'])
+export function requests(origin: Origin, family: Family, count: number): Transfer {
+  return new Transfer(origin, family, `small?[1-${count}]`, ['--header', 'Connection: close'])
 }
 
 /** Until it is over: the routes move, and short requests go to where they lead. */
