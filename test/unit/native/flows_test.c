@@ -270,6 +270,7 @@ TEST("a living flow that gave way is forgotten, and told as ended to nobody; a c
 		sc_take_record(f.node[0], &r, 1);
 		CHECK(sc_known(f.node[0], 99) != NULL);
 		CHECK_EQ(f.node[0]->forgot_us, cached ? 0 : f.node[0]->now_us);
+		CHECK_EQ(f.counters[0][SC_C_flows_evicted_idle], !cached);
 		CHECK_EQ(f.node[0]->peers[1].pub.open_count, 0);
 		fleet_stop(&f);
 	}
