@@ -341,4 +341,85 @@ TEST("a flow that is learned in its midst is told as old as can be, so that it t
 	fleet_stop(&f);
 }
 
+static void let_pass(struct fleet *f, uint64_t us)
+{
+	fleet_run_in_steps(f, us, 250 * SC_MS);
+}
+
+TEST("an age stays at its greatest however long the flow lives")
+{
+	struct fleet f;
+	struct sc_flow_entry *e;
+
+	fleet_start(&f, 1, 1, 1, 64);
+	fleet_run(&f, 10 * SC_MS);
+	fleet_client(&f, 1, 1, CLIENT, 1, SYN, 0);
+	fleet_client(&f, 1, 1, CLIENT, 1, ACK, 0);
+	e = sc_flow_find(&f.node[0]->table, fleet_flow(CLIENT, 1));
+	let_pass(&f, 3500 * SC_S);
+	CHECK_EQ(sc_flow_age(e, f.node[0]->tick), SC_AGE_MAX);
+	fleet_stop(&f);
+}
+
+TEST("every living flow past its handshake is told again once in 300 s, a fifth of them in each minute; copies and handshakes are not")
+{
+	enum { OWN = 1000 };
+	struct sc_node *node;
+	uint64_t before, minute;
+	struct fleet f;
+
+	fleet_start(&f, 2, 1, 1, 4096);
+	fleet_run(&f, 5 * SC_S);
+	node = f.node[0];
+	for (uint64_t flow = 1; flow <= OWN; flow++) {
+		put(node, flow * 0x9e3779b97f4a7c15ull, fleet_backend_id(1, 1), flow % 2 ? SC_FLOW_ESTABLISHED : SC_FLOW_CLOSING);
+		put(node, flow * 0xbf58476d1ce4e5b9ull, fleet_backend_id(2, 1), SC_FLOW_ESTABLISHED);
+		put(node, flow * 0x94d049bb133111ebull, fleet_backend_id(1, 1), SC_FLOW_HALF_OPEN);
+	}
+	before = f.counters[0][SC_C_publish_flows_sent];
+	for (int i = 0; i < 5; i++) {
+		minute = f.counters[0][SC_C_publish_flows_sent];
+		let_pass(&f, 60 * SC_S);
+		minute = f.counters[0][SC_C_publish_flows_sent] - minute;
+		CHECK(minute > OWN / 5 - 100 && minute < OWN / 5 + 100);
+	}
+	CHECK(f.counters[0][SC_C_publish_flows_sent] - before > OWN - 20 && f.counters[0][SC_C_publish_flows_sent] - before < OWN + 20);
+	fleet_stop(&f);
+}
+
+TEST("a node that stood still for a minute or longer looks at every entry at once, and only once")
+{
+	struct sc_out *out = malloc(sizeof(*out));
+	struct sc_node *node;
+	struct fleet f;
+
+	begin(&f, 1, 1, 4096);
+	node = f.node[0];
+	for (uint64_t flow = 1; flow <= 1000; flow++)
+		put(node, flow * 0x9e3779b97f4a7c15ull, fleet_backend_id(1, 1), SC_FLOW_HALF_OPEN)->timeouts = 1;
+	sc_timers(node, f.now_us + 61 * SC_S, out);
+	CHECK_EQ(f.counters[0][SC_C_flows_expired], 1000);
+	CHECK_EQ(node->table.count[SC_FLOW_HALF_OPEN], 0);
+	CHECK_EQ(node->sweep_us, f.now_us + 61 * SC_S);
+	free(out);
+	fleet_stop(&f);
+}
+
+TEST("of the flows that name a backend cached entries are not counted")
+{
+	struct fleet f;
+
+	fleet_start(&f, 1, 1, 1, 64);
+	fleet_run(&f, 10 * SC_MS);
+	put(f.node[0], 1, fleet_backend_id(1, 1), SC_FLOW_ESTABLISHED);
+	let_pass(&f, 100 * SC_S);
+	put(f.node[0], 2, fleet_backend_id(1, 1), SC_FLOW_ESTABLISHED)->cached = 1;
+	for (int i = 0; i < 70; i++) {
+		let_pass(&f, SC_S);
+		sc_flow_find(&f.node[0]->table, 2)->seen = f.node[0]->tick;
+	}
+	CHECK_EQ(f.node[0]->counts.flows[0], 1);
+	fleet_stop(&f);
+}
+
 CHECK_MAIN
