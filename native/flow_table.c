@@ -147,7 +147,7 @@ static struct sc_flow_entry *make_room(struct sc_flow_table *t, uint64_t flow,
 	if (free_b)
 		return free_b;
 	victim = most_dispensable(a, b, now);
-	if (state == SC_FLOW_HALF_OPEN && victim->state == SC_FLOW_ESTABLISHED) {
+	if (state == SC_FLOW_HALF_OPEN && victim->state == SC_FLOW_ESTABLISHED && !victim->cached) {
 		*evicted = SC_EVICTED_REFUSED;
 		return NULL;
 	}

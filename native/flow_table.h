@@ -68,9 +68,10 @@ struct sc_flow_entry *sc_flow_find(const struct sc_flow_table *t, uint64_t flow)
 enum sc_eviction { SC_EVICTED_NONE, SC_EVICTED_HALF_OPEN, SC_EVICTED_CLOSING, SC_EVICTED_IDLE, SC_EVICTED_REFUSED };
 
 /* Makes an entry of a flow that is not there, in the given state, begun and seen
- * now. When both buckets are full one entry gives way: half-open first, then
- * closing, then the longest idle; for a half-open one (a SYN) an established one
- * never does: NULL, SC_EVICTED_REFUSED. *gone is the entry that gave way. */
+ * now. When both buckets are full one entry gives way: a cached one first, then
+ * half-open, then closing, then the longest idle; for a half-open one (a SYN) an
+ * established one that is not cached never does: NULL, SC_EVICTED_REFUSED. *gone is
+ * the entry that gave way. */
 struct sc_flow_entry *sc_flow_insert(struct sc_flow_table *t, uint64_t flow, uint32_t backend,
 				     enum sc_flow_state state, uint16_t now,
 				     enum sc_eviction *evicted, struct sc_flow_entry *gone);

@@ -105,7 +105,8 @@ void sc_publish(struct sc_node *node, const struct sc_flow_entry *e, enum sc_flo
 }
 
 /* Makes room and an entry. A half-open flow that had to go is told as ended, if it
- * was this node's; one past its handshake lives on, and others may still know it. */
+ * was this node's; one past its handshake lives on, and others may still know it. A
+ * cached entry is no loss: its home still knows. */
 static struct sc_flow_entry *insert(struct sc_node *node, uint64_t flow, uint32_t backend,
 				    enum sc_flow_state state)
 {
@@ -118,9 +119,9 @@ static struct sc_flow_entry *insert(struct sc_node *node, uint64_t flow, uint32_
 	enum sc_eviction evicted;
 
 	e = sc_flow_insert(&node->table, flow, backend, state, node->tick, &evicted, &gone);
-	if (e && evicted != SC_EVICTED_NONE) {
+	if (e && evicted != SC_EVICTED_NONE && !gone.cached) {
 		sc_count(node, counter[evicted]);
-		if (gone.state != SC_FLOW_HALF_OPEN && !gone.cached)
+		if (gone.state != SC_FLOW_HALF_OPEN)
 			node->forgot_us = node->now_us;
 		else if (owned(node, &gone))
 			sc_publish(node, &gone, SC_FLOW_NONE);

@@ -106,6 +106,52 @@ TEST("half-open gives way first, then closing, then the longest idle")
 	}
 }
 
+TEST("a cached entry gives way before any other, also to a SYN and though it is the last seen of established ones")
+{
+	for (enum sc_flow_state s = SC_FLOW_HALF_OPEN; s <= SC_FLOW_CLOSING; s++) {
+		for (enum sc_flow_state new = SC_FLOW_HALF_OPEN; new <= SC_FLOW_CLOSING; new++) {
+			static const uint16_t seen[4] = { 1, 1, 99, 1 };
+			const enum sc_flow_state state[4] = { 1, 2, s, 3 };
+			struct sc_flow_table t;
+			struct sc_flow_entry gone;
+			enum sc_eviction evicted;
+
+			fill_bucket(&t, state, seen);
+			sc_flow_find(&t, 3)->cached = 1;
+			CHECK(insert(&t, 100, new, 100, &evicted, &gone) != NULL);
+			CHECK_EQ(gone.flow, 3);
+			CHECK_EQ(gone.cached, 1);
+			CHECK_EQ(sc_flow_find(&t, 100)->cached, 0);
+			sc_flow_table_free(&t);
+		}
+	}
+}
+
+TEST("who gives way is looked for in both buckets of the new flow")
+{
+	for (uint64_t victim = 0; victim < 2 * SC_FLOW_WAYS; victim++) {
+		struct sc_flow_table t;
+		struct sc_flow_entry gone;
+		enum sc_eviction evicted;
+		uint64_t flow = 0;
+
+		sc_flow_table_new(&t, 2 * SC_FLOW_WAYS);
+		for (uint64_t i = 0; i < 2 * SC_FLOW_WAYS; i++, flow++) {
+			/* Flows of which each belongs into either bucket. */
+			while (!sc_flow_belongs(t.mask, flow, 0) || !sc_flow_belongs(t.mask, flow, 1))
+				flow++;
+			insert(&t, flow, SC_FLOW_ESTABLISHED, i == victim ? 1 : 2, &evicted, &gone);
+			CHECK_EQ(evicted, SC_EVICTED_NONE);
+		}
+		while (!sc_flow_belongs(t.mask, flow, 0) || !sc_flow_belongs(t.mask, flow, 1))
+			flow++;
+		CHECK(insert(&t, flow, SC_FLOW_ESTABLISHED, 3, &evicted, &gone) != NULL);
+		CHECK_EQ(gone.seen, 1);
+		CHECK(sc_flow_find(&t, flow) != NULL && sc_flow_find(&t, gone.flow) == NULL);
+		sc_flow_table_free(&t);
+	}
+}
+
 TEST("the longest idle is found over the wrap of the tick")
 {
 	static const enum sc_flow_state state[4] = { 2, 2, 2, 2 };
@@ -157,8 +203,10 @@ TEST("an age counts up over the wrap of its 10 bits and of the tick, and stays a
 		if (age % 30 == 0)
 			sc_flow_set_age(e, now, sc_flow_age(e, now));
 	}
-	sc_flow_set_age(e, now, 60000);
-	CHECK_EQ(sc_flow_age(e, now), SC_AGE_MAX);
+	for (uint16_t age = 500; age < 8192; age++) {
+		sc_flow_set_age(e, now, age);
+		CHECK_EQ(sc_flow_age(e, now), age < SC_AGE_MAX ? age : SC_AGE_MAX);
+	}
 	sc_flow_set_age(e, now, 5);
 	CHECK_EQ(sc_flow_age(e, (uint16_t)(now + 3)), 8);
 	sc_flow_table_free(&t);

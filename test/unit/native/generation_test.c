@@ -245,6 +245,105 @@ TEST("as many sets of timeouts as an entry can name are taken, one more is refus
 	CHECK_REFUSED(-ERANGE, "services");
 }
 
+static const struct sc_timeouts A = { 10, 100, 20 }, B = { 11, 100, 20 }, C = { 10, 101, 20 }, D = { 10, 100, 21 };
+
+/* A generation whose services, from the first row on, have these timeouts. */
+static struct sc_generation *with_timeouts(const struct sc_timeouts *t, uint16_t n)
+{
+	struct sc_generation *g = NULL;
+	const char *why;
+
+	sound()->h.services = n;
+	for (uint16_t i = 0; i < n; i++) {
+		plan.service[i] = plan.service[0];
+		plan.service[i].port = (uint16_t)(100 + i);
+		plan.service[i].half_open_s = t[i].half_open_s;
+		plan.service[i].idle_s = t[i].idle_s;
+		plan.service[i].closing_s = t[i].closing_s;
+	}
+	CHECK_EQ(plan_load(&plan, &g, &why), 0);
+	return g;
+}
+
+static void check_timeouts(const struct sc_generation *g, uint8_t class, struct sc_timeouts want)
+{
+	CHECK_EQ(g->timeouts[class].half_open_s, want.half_open_s);
+	CHECK_EQ(g->timeouts[class].idle_s, want.idle_s);
+	CHECK_EQ(g->timeouts[class].closing_s, want.closing_s);
+}
+
+TEST("timeouts that differ in one state are different, and what is not known has the longest of each state")
+{
+	const struct sc_timeouts t[] = { A, B, C, D, B };
+	struct sc_generation *g = with_timeouts(t, 5);
+
+	REQUIRE(g != NULL);
+	CHECK_EQ(g->ntimeouts, 5);
+	for (int i = 0; i < 5; i++)
+		check_timeouts(g, g->service_class[i], t[i]);
+	check_timeouts(g, 0, (struct sc_timeouts){ 11, 101, 21 });
+	sc_generation_free(g);
+}
+
+TEST("a generation that follows another keeps the numbers of the timeouts that both have, and those that only entries name")
+{
+	struct sc_generation *old = with_timeouts((const struct sc_timeouts[]){ A, B, C }, 3);
+	struct sc_generation *g = with_timeouts((const struct sc_timeouts[]){ D, C }, 2);
+
+	REQUIRE(old != NULL && g != NULL);
+	sc_generation_keep_classes(g, old);
+	CHECK_EQ(g->service_class[1], old->service_class[2]);
+	check_timeouts(g, g->service_class[0], D);
+	check_timeouts(g, g->service_class[1], C);
+	check_timeouts(g, 0, (struct sc_timeouts){ 10, 101, 21 });
+	CHECK_EQ(g->service_class[0], 1);	/* the first number free: there is room no more for A, */
+	check_timeouts(g, old->service_class[1], B);	/* but for B */
+	sc_generation_free(old);
+	sc_generation_free(g);
+}
+
+TEST("of two generations with all different timeouts the later one's all have their place")
+{
+	struct sc_timeouts was[SC_TIMEOUT_CLASSES - 1], is[SC_TIMEOUT_CLASSES - 1];
+	struct sc_generation *old, *g;
+
+	for (uint32_t i = 0; i < SC_TIMEOUT_CLASSES - 1; i++) {
+		was[i] = (struct sc_timeouts){ 10, 100 + i, 20 };
+		is[i] = (struct sc_timeouts){ 10, 106 + i, 20 };	/* the first is the other's last */
+	}
+	old = with_timeouts(was, SC_TIMEOUT_CLASSES - 1);
+	g = with_timeouts(is, SC_TIMEOUT_CLASSES - 1);
+	REQUIRE(old != NULL && g != NULL);
+	sc_generation_keep_classes(g, old);
+	CHECK_EQ(g->service_class[0], old->service_class[SC_TIMEOUT_CLASSES - 2]);
+	for (int i = 0; i < SC_TIMEOUT_CLASSES - 1; i++)
+		check_timeouts(g, g->service_class[i], is[i]);
+	sc_generation_free(old);
+	sc_generation_free(g);
+}
+
+TEST("every pool has its own slots")
+{
+	struct sc_generation *g;
+	const char *why;
+
+	sound()->h.pools = 2;
+	plan.h.slots = FLEET_SLOTS + 3;
+	plan.pool[1] = (struct sc_pool_row){ .first = FLEET_SLOTS, .size = 3 };
+	for (int i = 0; i < FLEET_SLOTS; i++)
+		plan.slot[i] = 0;
+	for (uint16_t i = 0; i < 3; i++)
+		plan.slot[FLEET_SLOTS + i] = (uint16_t)(i + 1);
+	REQUIRE(plan_load(&plan, &g, &why) == 0);
+	for (uint64_t i = 0; i < 3; i++) {
+		uint64_t flow = ((i << 32) / 3 + 1) << 32;
+
+		CHECK_EQ(sc_maglev(g, 0, flow), 0);
+		CHECK_EQ(sc_maglev(g, 1, flow), i + 1);
+	}
+	sc_generation_free(g);
+}
+
 TEST("pools and slots that point outside are refused")
 {
 	sound()->pool[0].first = 1;

@@ -1,7 +1,7 @@
 /* GUE on and off the wire: outer headers of both families, private data, tags and keys, and who may send what. */
 #include "check.h"
 #include "fleet.h"
-#include "gue.h"
+#include "private.h"
 
 enum { CLIENT = 0xcb007101, SYN = SC_TCP_SYN, ACK = SC_TCP_ACK, GUE4 = 28, GUE6 = 48 };
 
@@ -255,33 +255,10 @@ TEST("private data is checked in the order of the page")
 	fleet_stop(&f);
 }
 
-/* A packet of node from for node to with this private data, tagged with the fleet's key. */
-static uint32_t make_private_from(const struct fleet *f, uint8_t *b, uint32_t from_ip, int to, uint16_t origin,
-				  uint8_t verb, uint32_t backend, const uint8_t *inner, uint32_t len)
-{
-	struct sc_key key = { .id = FLEET_KEY_ID, .key = "0123456789abcdef" };
-	struct sc_addr src = fleet_addr(f, from_ip), dst = fleet_addr(f, fleet_node_ip(to, 1));
-	struct sc_packet p = { .data = b + SC_HEADROOM, .len = len + 20 };
-	uint8_t *g = p.data;
-
-	g[0] = 4;
-	g[1] = inner[0] >> 4 == 4 ? 4 : 41;
-	sc_put16(g + 2, 0);
-	g[4] = (uint8_t)(0x10 | verb);
-	g[5] = FLEET_KEY_ID;
-	sc_put16(g + 6, origin);
-	sc_put32(g + 8, backend);
-	memcpy(g + 20, inner, len);
-	sc_put_tag(g + 12, sc_tag(&key, &src, &dst, g + 4, 8, g + 20, len < 64 ? len : 64));
-	sc_push_outer(&p, &src, &dst, 0xc000, 0);
-	memmove(b, p.data, p.len);
-	return p.len;
-}
-
 static uint32_t make_private(const struct fleet *f, uint8_t *b, int from, int to, uint16_t origin, uint8_t verb,
 			     uint32_t backend, const uint8_t *inner, uint32_t len)
 {
-	return make_private_from(f, b, fleet_node_ip(from, 1), to, origin, verb, backend, inner, len);
+	return private_packet(f, b, fleet_node_ip(from, 1), to, origin, 1, verb, backend, inner, len);
 }
 
 TEST("with a right tag the origin must be another node at its own address")
@@ -397,7 +374,7 @@ TEST("ASK of its own PoP's nodes is answered as home by whoever gets it, and nev
 		len = client_tcp(inner, CLIENT, port, SYN, 0);
 		n = make_private(&f, b, 2, 1, fleet_node_id(2, 1), 1, 0, inner, len);
 		CHECK_EQ(drop_of(&f, 0, b, n), SC_DROP_unknown_origin);
-		n = make_private_from(&f, b, fleet_node_ip(1, 2), 1, fleet_node_id(1, 2), 1, 0, inner, len);
+		n = private_packet(&f, b, fleet_node_ip(1, 2), 1, fleet_node_id(1, 2), 1, 1, 0, inner, len);
 		f.delivered_to = 0;
 		CHECK_EQ(drop_of(&f, 0, b, n), SC_OK);
 		CHECK(f.delivered_to != 0);

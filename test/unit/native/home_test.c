@@ -258,6 +258,31 @@ TEST("a flow is held by each PoP's home, by the second in its backend's PoP, and
 	fleet_stop(&f);
 }
 
+TEST("nothing is told to a dead node, and its place is the next one's")
+{
+	uint16_t rows[SC_MAX_NODES];
+	struct sc_node *a;
+	struct fleet f;
+
+	fleet_start(&f, 2, 3, 1, 64);
+	fleet_run(&f, 5 * SC_S);
+	a = f.node[0];
+	a->peers[4].alive = false;
+	for (uint32_t row = 0; row < FLOWS; row += 5) {
+		const uint8_t *order = a->g->pops[1].order[row];
+		unsigned int n = sc_holders(a, flow_of(row), 1, rows), there = 0;
+
+		for (unsigned int i = 0; i < n; i++) {
+			CHECK(rows[i] != 4);
+			there += rows[i] == 3 || rows[i] == 5;
+		}
+		CHECK_EQ(there, 2);
+		n = sc_holders(a, flow_of(row), 0, rows);
+		CHECK_EQ(rows[n - 1], 3 + (order[0] == 1 ? order[1] : order[0]));
+	}
+	fleet_stop(&f);
+}
+
 TEST("the table of every node holds what it is to hold, and nothing else")
 {
 	struct fleet f;

@@ -320,4 +320,55 @@ TEST("a smaller table recalls from a larger one")
 	end(&f);
 }
 
+TEST("what is recalled is as old and as long idle as it was; what has expired, or is known, is not; what finds no room makes the node uncertain")
+{
+	const struct sc_flow_entry left = { .flow = 5, .backend = fleet_backend_id(1, 1), .timeouts = 3, .state = SC_FLOW_CLOSING };
+	struct sc_flow_entry e, *got;
+	struct sc_node *node;
+	struct fleet f;
+
+	fleet_start(&f, 2, 1, 2, 4);
+	f.now_us = 20000 * SC_S;
+	fleet_run(&f, 5 * SC_S);
+	node = f.node[0];
+	e = left;
+	e.seen = (uint16_t)(node->tick - 7);
+	sc_flow_set_age(&e, node->tick, 100);
+	sc_take_back(node, &e);
+	got = sc_flow_find(&node->table, 5);
+	REQUIRE(got != NULL);
+	CHECK_EQ(sc_flow_idle(got, node->tick), 7);
+	CHECK_EQ(sc_flow_age(got, node->tick), 100);
+	CHECK_EQ(got->backend, left.backend);
+	CHECK_EQ(got->state, SC_FLOW_CLOSING);
+	CHECK_EQ(got->timeouts, 0);	/* those were of another generation */
+	CHECK_EQ(recalled(&f), 1);
+	/* Known: what was told since counts. */
+	e.backend = fleet_backend_id(1, 2);
+	sc_take_back(node, &e);
+	CHECK_EQ(got->backend, left.backend);
+	/* Expired: a closing one lives 60 s, and 300 s by hearsay. */
+	e.flow = 6;
+	e.seen = (uint16_t)(node->tick - 181);
+	sc_take_back(node, &e);
+	CHECK(sc_flow_find(&node->table, 6) == NULL);
+	e.seen = (uint16_t)(node->tick - 180);
+	sc_take_back(node, &e);
+	CHECK(sc_flow_find(&node->table, 6) != NULL);
+	CHECK_EQ(recalled(&f), 2);
+	CHECK_EQ(node->forgot_us, 0);
+	/* No room: for a handshake, among established ones. */
+	for (uint64_t flow = 10; flow < 14; flow++)
+		sc_take_record(node, &(struct sc_record){ .flow = flow, .backend = fleet_backend_id(2, 1), .state = 2 }, 1);
+	node->forgot_us = 0;
+	e.flow = 7;
+	e.state = SC_FLOW_HALF_OPEN;
+	e.seen = node->tick;
+	sc_take_back(node, &e);
+	CHECK(sc_flow_find(&node->table, 7) == NULL);
+	CHECK_EQ(node->forgot_us, node->now_us);
+	CHECK_EQ(recalled(&f), 2);
+	fleet_stop(&f);
+}
+
 CHECK_MAIN
