@@ -5,6 +5,20 @@
 
 #include "sim.h"
 
+const char *const sim_sight_names[SIM_SIGHTS] = {
+	[SAW_SPLIT_SYN_ACK_LOST] = "split_syn_ack_lost",
+	[SAW_PORT_ELSEWHERE] = "port_reused_elsewhere",
+	[SAW_LONG_SILENCE] = "long_silences",
+	[SAW_RECALLED] = "flows_recalled",
+	[SAW_RELAYED] = "relayed",
+	[SAW_SPILLED] = "spilled",
+	[SAW_BRIDGED] = "bridged",
+	[SAW_ADOPTED] = "reloads",
+	[SAW_OLD_VERSION] = "version_1_nodes",
+	[SAW_WITHHELD] = "half_open_withheld",
+	[SAW_RELAY_LIMIT] = "relay_limit_reached",
+};
+
 static const char *const state_names[SC_FLOW_STATES] = { "nothing", "half-open", "established", "closing" };
 
 void sim_say(struct world *w, const char *fmt, ...)
@@ -102,6 +116,8 @@ void sim_trace_end(struct world *w)
 		struct sim_node *n = &w->node[i];
 		struct sc_node_view v;
 
+		if (!n->node)
+			continue;
 		sc_node_look(n->node, w->now_us + n->skew_us, &v);
 		sim_say(w, "node %d.%d: %s, %s; %u established, %u half-open, %u closing", n->pop + 1, n->number,
 			n->node->filled ? "filled" : "not filled", v.certain ? "certain" : "not certain",
