@@ -81,7 +81,7 @@ static void tick(struct world *w, void *p, uint32_t node, uint32_t boot)
 		sim_memory_done(n);
 		if (!n->filled_us && n->node->filled)
 			n->filled_us = w->now_us;
-		if (!n->announced && (n->filled_us || n->how & DEATH_EAGER)) {
+		if (!n->announced && !n->leaving && (n->filled_us || n->how & DEATH_EAGER)) {
 			n->announced = true;
 			sim_say(w, "node %d.%d is announced%s", n->pop + 1, n->number,
 				n->filled_us ? "" : " before it has filled");
@@ -147,7 +147,7 @@ void sim_node_start(struct world *w, int node)
 		abort();
 	w->result->seen[SAW_OLD_VERSION] += n->version == SC_WIRE_VERSION_LOW;
 	n->handed = 0;
-	n->soon = n->frozen = false;
+	n->soon = n->frozen = n->leaving = false;
 	n->began_us = w->now_us;
 	n->filled_us = 0;
 	sim_say(w, "node %d.%d starts with file %u, wire version %u", n->pop + 1, n->number, n->disk, n->version);
@@ -259,6 +259,7 @@ static void go_down(struct world *w, int node, uint64_t before_us, uint64_t down
 {
 	struct sim_node *n = &w->node[node];
 
+	n->leaving = true;
 	n->quiet = 0;
 	for (int q = 0; q < w->npops; q++)
 		if (w->now_us >= w->bad_us[n->pop][q])

@@ -274,7 +274,7 @@ struct sim_node {
 	uint32_t disk, works_from;	/* versions of the file: it has got, it has taken over */
 	uint8_t version;		/* of the wire, when it starts next */
 	uint8_t how;			/* enum sim_death, of its next or last one */
-	bool announced, frozen, soon;
+	bool announced, leaving, frozen, soon;	/* leaving: about to stop */
 	bool spare;			/* not configured at first */
 	uint32_t quiet;			/* PoPs that heard its PoP well when it was killed */
 	uint64_t died_us, began_us, filled_us;	/* filled_us: 0 until it has */

@@ -18,7 +18,7 @@ static void run_event(struct world *w, void *p, uint32_t kind, uint32_t number)
 /* Events come in pairs and crowds as often as alone. */
 static void schedule(struct world *w)
 {
-	uint64_t from = SIM_START_US + SIM_WARM_US + 2 * SC_S, at = from;
+	uint64_t from = SIM_START_US + SIM_WARM_US + 2 * SC_S, at = from, last = w->end_us;
 	uint32_t total = 0;
 
 	for (unsigned int k = 0; k < sim_nevents; k++)
@@ -37,7 +37,10 @@ static void schedule(struct world *w)
 			continue;
 		w->result->events_left++;
 		sim_at(w, at, run_event, NULL, k, i);
+		if (at > last)
+			last = at;
 	}
+	w->end_us = last;
 }
 
 /* A home that forgets, for the test that the judge sees it. */
