@@ -90,6 +90,7 @@ const sum = {
   failed_seeds: [],
   fired: {},
   seen: {},
+  excused: {},
 }
 const messages = []
 
@@ -111,6 +112,7 @@ function take(result) {
   sum.seeds++
   addUp(sum.fired, result.fired)
   addUp(sum.seen, result.seen)
+  addUp(sum.excused, result.excused)
   for (const key of Object.keys(sum)) {
     if (key !== 'seeds' && typeof sum[key] === 'number') {
       sum[key] += result[key]

@@ -98,10 +98,11 @@ bool great_flood(struct world *w, struct rng *r)
 	sim_say(w, "a flood of %u %ss a second upon PoP %d", per_s, syn ? "SYN" : "ACK", f->pop + 1);
 	if (!syn && w->nnodes > 1)
 		sim_kill(w, (w->first_node[f->pop] + w->nodes_of[f->pop]) % w->nnodes, some_s(r, 5, 10), 0);
-	w->flood_us = w->now_us + us + 2 * SC_S;
 	sim_in(w, 4 * SC_S, flood_step, f, 0, 0);
 	sim_until(w, us + 4 * SC_S);
-	w->flood_us = w->now_us + us + 6 * SC_S;
+	if (w->now_us > w->flood_us)
+		w->flooded_us = w->now_us + 4 * SC_S;
+	w->flood_us = w->now_us + us + 7 * SC_S;
 	return true;
 }
 

@@ -16,20 +16,21 @@ static uint32_t number_of(const struct world *w, const struct connection *c)
 	return (uint32_t)(c - w->conn);
 }
 
-static void leave_outside(struct world *w, struct connection *c, const char *why)
+void sim_leave_outside(struct world *w, struct connection *c, enum sim_excuse why)
 {
 	if (c->outside)
 		return;
 	c->outside = true;
 	w->result->outside++;
-	sim_say(w, "connection %u is outside the promise: %s", number_of(w, c), why);
+	w->result->excused[why]++;
+	sim_say(w, "connection %u is outside the promise: %s", number_of(w, c), sim_excuse_names[why]);
 }
 
 static bool covered(struct world *w, struct connection *c)
 {
 	if (!c->outside && c->fate != FATE_HANDSHAKE &&
 	    w->now_us - c->delivered_us > (c->timeout_s - SLACK_S) * SC_S)
-		leave_outside(w, c, "nothing of it reached its backend for longer than its timeout");
+		sim_leave_outside(w, c, OUT_SILENT);
 	return !c->outside && !c->contested;
 }
 
@@ -43,13 +44,14 @@ static void keep_message(struct world *w, const char *text)
 			 (double)(w->now_us - SIM_START_US) / 1e6, text);
 }
 
-static void contest(struct world *w, struct connection *c, const char *why)
+void sim_contest(struct world *w, struct connection *c, enum sim_excuse why)
 {
 	if (c->contested)
 		return;
 	c->contested = true;
 	w->result->contested++;
-	sim_say(w, "connection %u is contested: %s", number_of(w, c), why);
+	w->result->excused[why]++;
+	sim_say(w, "connection %u is contested: %s", number_of(w, c), sim_excuse_names[why]);
 }
 
 void sim_broken(struct world *w, struct connection *c, const char *how)
@@ -57,7 +59,9 @@ void sim_broken(struct world *w, struct connection *c, const char *how)
 	char text[180];
 
 	if (c->raced)
-		contest(w, c, "a SYN of it came to a PoP that could not know it");
+		sim_contest(w, c, CONTESTED_RACE);
+	if (c->reused || (c->anew && w->now_us - c->claimed_us < SIM_CONTEST_US))
+		sim_contest(w, c, CONTESTED_REUSE);
 	if (c->fate == FATE_BROKEN || c->fate == FATE_OVER || c->fate == FATE_DEAD || !covered(w, c))
 		return;
 	snprintf(text, sizeof(text), "connection %u is broken: %s", number_of(w, c), how);
@@ -100,8 +104,17 @@ static uint64_t bad_between(const struct world *w, int backend, int other)
 	return w->bad_us[w->backend[backend].pop][w->backend[other].pop];
 }
 
-/* Another PoP still holds what its port was used for before, and cannot hear of the new
- * claim, or the claiming PoP could not hear of the old one. */
+static bool given_up(const struct world *w, uint32_t id)
+{
+	for (int i = 0; i < w->nbackends; i++)
+		if (w->backend[i].id == id)
+			return sim_down_somewhere(w, i) || sim_newest(w)->state[i] == SIM_ABSENT;
+	return true;
+}
+
+/* Another PoP still holds, or remembers, what its port was used for before, and cannot
+ * hear of the new claim, or the claiming PoP could not hear of the old one. If the old
+ * backend is down the new claim begins anew elsewhere, and its news take their time. */
 static void judge_reuse(struct world *w, struct connection *c, int backend)
 {
 	int pop = w->backend[backend].pop;
@@ -109,8 +122,12 @@ static void judge_reuse(struct world *w, struct connection *c, int backend)
 	for (int i = 0; i < w->nnodes; i++) {
 		const struct sc_flow_entry *e = sim_entry(w, i, c->flow);
 
-		if (e && e->backend != w->backend[backend].id && w->now_us < w->bad_us[pop][w->node[i].pop])
-			contest(w, c, "its port's last connection lives on in a PoP that could not hear of the new one");
+		if (!e)
+			e = sim_remembered(w, i, c->flow);
+		if (!e || e->backend == w->backend[backend].id)
+			continue;
+		c->reused |= w->now_us < w->bad_us[pop][w->node[i].pop];
+		c->anew |= given_up(w, e->backend);
 	}
 }
 
@@ -128,7 +145,7 @@ static void judge_syn(struct world *w, struct connection *c, int backend)
 	if (c->claimed == backend || c->contested)
 		return;
 	if (w->now_us - c->claimed_us < SIM_CONTEST_US || c->claimed_us < bad_between(w, c->claimed, backend)) {
-		contest(w, c, "two backends got its SYN before they could know");
+		sim_contest(w, c, CONTESTED_SYN);
 		return;
 	}
 	snprintf(how, sizeof(how), "its SYN reached backend %d.%d, and then %d.%d",
@@ -234,13 +251,35 @@ void sim_judge_death(struct world *w, int node)
 }
 
 /* A dead node's memory of c is lost. */
-void sim_judge_loss(struct world *w, int node, struct connection *c, const char *why)
+void sim_judge_loss(struct world *w, int node, struct connection *c, enum sim_excuse why)
 {
 	const struct sc_flow_entry *e = sim_remembered(w, node, c->flow);
 
 	if ((c->fate == FATE_LIVING || c->fate == FATE_HANDSHAKE) && c->only && e &&
 	    !held_elsewhere(w, node, c, e->backend) && !remembered_elsewhere(w, node, c))
-		leave_outside(w, c, why);
+		sim_leave_outside(w, c, why);
+}
+
+/* Once a second while SYNs come that no table holds: a handshake that had to give way is
+ * known to nobody. */
+void sim_judge_flood(struct world *w)
+{
+	if (w->now_us < w->flooded_us || w->now_us > w->flood_us)
+		return;
+	for (uint32_t i = 0; i < w->nconns; i++) {
+		struct connection *c = &w->conn[i];
+		bool held = false;
+
+		if ((c->fate != FATE_LIVING && c->fate != FATE_HANDSHAKE) || c->claimed < 0 || c->claimed_us < w->flooded_us)
+			continue;
+		for (int k = 0; k < w->nnodes && !held; k++) {
+			const struct sc_flow_entry *e = sim_entry(w, k, c->flow);
+
+			held = (e && !e->cached) || sim_remembered(w, k, c->flow);
+		}
+		if (!held)
+			sim_leave_outside(w, c, OUT_FLOODED);
+	}
 }
 
 /* A node gets a client's packet: no loops. Copies made by the network and segments cut
@@ -392,7 +431,7 @@ void sim_judge_end(struct world *w)
 		snprintf(how, sizeof(how), "%s: turn %u of %u, %u bytes unacknowledged",
 			 c->fate == FATE_LIVING ? "it stands still after the last event" : "it never began",
 			 c->turn, c->script.turns, c->tcp.max - c->tcp.una);
-		if ((c->contested || c->raced) && !c->outside) {
+		if ((c->contested || c->raced || c->reused) && !c->outside) {
 			sim_violation(w, "connection %u is contested and neither goes on nor is told: %s", i, how);
 			w->result->failed[i] = 1;
 		}

@@ -54,6 +54,9 @@ static void print_json(const struct sim_options *o, const struct sim_result *r)
 	printf("},\"seen\":{");
 	for (int i = 0; i < SIM_SIGHTS; i++)
 		printf("%s\"%s\":%u", i ? "," : "", sim_sight_names[i], r->seen[i]);
+	printf("},\"excused\":{");
+	for (int i = 0; i < SIM_EXCUSES; i++)
+		printf("%s\"%s\":%u", i ? "," : "", sim_excuse_names[i], r->excused[i]);
 	printf("},\"messages\":[");
 	for (int i = 0; i < r->nmessages; i++)
 		printf("%s\"%s\"", i ? "," : "", r->message[i]);

@@ -45,7 +45,7 @@ struct sc_flow_entry *sim_remembered(const struct world *w, int node, uint64_t f
 	return n->node ? NULL : find(recallable(w, n), flow);
 }
 
-static void lose_all(struct world *w, int node, const char *why)
+static void lose_all(struct world *w, int node, enum sim_excuse why)
 {
 	for (uint32_t i = 0; i < w->nconns; i++)
 		if (sim_remembered(w, node, w->conn[i].flow))
@@ -64,7 +64,7 @@ void sim_memory_begin(struct world *w, int node, struct sc_node_options *o)
 	if (left) {
 		away_us = w->now_us + n->skew_us - sc_memory_alive_us(left);
 		if (away_us > SC_RECALL_BESIDE_S * SC_S)
-			lose_all(w, node, "its node was away for too long to recall it");
+			lose_all(w, node, OUT_AWAY);
 	}
 	if (left != n->memory)
 		free(n->memory);
@@ -101,7 +101,7 @@ void sim_memory_wipe(struct world *w, int node)
 {
 	struct sim_node *n = &w->node[node];
 
-	lose_all(w, node, "the machine that alone could know of it was started anew");
+	lose_all(w, node, OUT_REBOOT);
 	sim_memory_free(n);
 	n->reboots++;
 }
@@ -150,7 +150,7 @@ void sim_memory_corrupt(struct world *w, int node, struct rng *r)
 		const struct sc_flow_entry *was = find(before, w->conn[i].flow), *is = sim_remembered(w, node, w->conn[i].flow);
 
 		if (was && (!is || memcmp(was, is, sizeof(*was)) != 0))
-			sim_judge_loss(w, node, &w->conn[i], "what alone could know of it was damaged");
+			sim_judge_loss(w, node, &w->conn[i], OUT_DAMAGED);
 	}
 	free(before);
 	sim_say(w, "node %d.%d: its memory is damaged in %s", n->pop + 1, n->number, header ? "its header" : "its entries");

@@ -70,10 +70,25 @@ enum sim_sight {
 	SIM_SIGHTS,
 };
 
+/* Why a connection is not, or not wholly, covered by the promise. */
+enum sim_excuse {
+	OUT_SILENT,			/* nothing of it reached its backend for longer than its timeout */
+	OUT_HANDSHAKE,			/* its backend gave the handshake up */
+	OUT_REBOOT,			/* the machine that alone could know of it was started anew */
+	OUT_AWAY,			/* or its node was down for longer than a memory is recalled */
+	OUT_DAMAGED,			/* or what it remembered of it was damaged */
+	OUT_FLOODED,			/* a flood larger than the table took its handshake's place */
+	CONTESTED_SYN,			/* two backends got its SYN before they could know */
+	CONTESTED_RACE,			/* a SYN of it came to a PoP that could not know it */
+	CONTESTED_REUSE,		/* its port's last connection lives on where the new one is not known */
+	SIM_EXCUSES,
+};
+
 struct sim_result {
 	uint32_t connections, events, broken, violations, outside, contested, resets, finished;
 	uint32_t fired[SIM_KINDS];	/* events that did something, by kind */
 	uint32_t seen[SIM_SIGHTS];
+	uint32_t excused[SIM_EXCUSES];	/* connections */
 	uint64_t simulated_us, packets, tasks;
 	uint32_t events_left;		/* how many of the schedule were not left out */
 	int nmessages;
@@ -177,6 +192,8 @@ struct connection {
 	bool outside;			/* not covered by the promise: why is in the trace */
 	bool contested;
 	bool raced;			/* a SYN of it came to a PoP that could not know it */
+	bool reused;			/* its port's last one may live on where it was not heard of */
+	bool anew;			/* its port's last one was of a backend that is down now */
 	bool only;			/* the last node that died with it could not have told others */
 	uint8_t turn;
 	bool wrote;			/* this turn's bytes are written */
@@ -345,6 +362,7 @@ extern const unsigned int sim_nevents;
 void sim_until(struct world *w, uint64_t us);	/* an event lasts until us from now */
 
 extern const char *const sim_sight_names[SIM_SIGHTS];
+extern const char *const sim_excuse_names[SIM_EXCUSES];
 
 /* judge.c */
 void sim_broken(struct world *w, struct connection *c, const char *how);
@@ -352,7 +370,10 @@ void sim_violation(struct world *w, const char *fmt, ...) __attribute__((format(
 void sim_judge_delivery(struct world *w, int backend, const struct segment *s, bool too_big);
 void sim_judge_syn(struct world *w, int pop, const struct segment *s);
 void sim_judge_death(struct world *w, int node);
-void sim_judge_loss(struct world *w, int node, struct connection *c, const char *why);
+void sim_judge_loss(struct world *w, int node, struct connection *c, enum sim_excuse why);
+void sim_judge_flood(struct world *w);
+void sim_contest(struct world *w, struct connection *c, enum sim_excuse why);
+void sim_leave_outside(struct world *w, struct connection *c, enum sim_excuse why);
 void sim_judge_handled(struct world *w, int node, uint32_t serial);
 void sim_judge_counters(struct world *w, int node);
 void sim_judge_tables(struct world *w, int node, bool whole);
@@ -388,7 +409,7 @@ struct world {
 	uint64_t bad_us[SIM_MAX_POPS][SIM_MAX_POPS];	/* until when two PoPs may not hear each other */
 	uint64_t odd_us[SIM_MAX_POPS];	/* until when a PoP is not whole, or its clients' paths are bad */
 	uint64_t cut_us[SIM_MAX_POPS][SIM_MAX_POPS];	/* since when nothing passes, 0: it does */
-	uint64_t flood_us;		/* until when there is a flood */
+	uint64_t flooded_us, flood_us;	/* since when, and until when there is a flood */
 	uint64_t step_us;		/* between two calls of a quiet node's timers */
 	struct queue queue;
 	struct rng net, misc, rollout;

@@ -19,6 +19,18 @@ const char *const sim_sight_names[SIM_SIGHTS] = {
 	[SAW_RELAY_LIMIT] = "relay_limit_reached",
 };
 
+const char *const sim_excuse_names[SIM_EXCUSES] = {
+	[OUT_SILENT] = "silent_for_longer_than_its_timeout",
+	[OUT_HANDSHAKE] = "handshake_given_up_by_its_backend",
+	[OUT_REBOOT] = "only_a_machine_that_rebooted_knew",
+	[OUT_AWAY] = "only_a_node_away_for_too_long_knew",
+	[OUT_DAMAGED] = "only_a_damaged_memory_knew",
+	[OUT_FLOODED] = "handshake_flooded_away",
+	[CONTESTED_SYN] = "two_backends_got_its_syn",
+	[CONTESTED_RACE] = "syn_at_a_pop_that_could_not_know",
+	[CONTESTED_REUSE] = "port_reused_unheard",
+};
+
 static const char *const state_names[SC_FLOW_STATES] = { "nothing", "half-open", "established", "closing" };
 
 void sim_say(struct world *w, const char *fmt, ...)
