@@ -37,12 +37,13 @@ static struct sc_flow_entry *find(void *region, uint64_t flow)
 	return sc_flow_find(&t, flow);
 }
 
-/* What a dead node would recall of the flow; NULL: nothing. */
+/* What a node that is dead, or has not recalled it yet, would recall of the flow; NULL:
+ * nothing. */
 struct sc_flow_entry *sim_remembered(const struct world *w, int node, uint64_t flow)
 {
 	const struct sim_node *n = &w->node[node];
 
-	return n->node ? NULL : find(recallable(w, n), flow);
+	return find(n->node ? n->past : recallable(w, n), flow);
 }
 
 static void lose_all(struct world *w, int node, enum sim_excuse why)
