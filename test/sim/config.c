@@ -10,6 +10,8 @@ enum {
 	RECHECK_S = 10,
 };
 
+#define DEPARTED_US	(15 * 60 * SC_S)	/* src/fleet/departed.ts */
+
 const struct file *sim_newest(const struct world *w)
 {
 	return &w->file[w->files - 1];
@@ -51,10 +53,12 @@ static uint16_t pop_id(int pop)
 	return (uint16_t)(pop + 1);
 }
 
-/* Whether connections of it live, so that the nodes of its PoP keep it, draining, though
- * the file does not name it any more. */
+/* Whether the nodes of its PoP keep it, draining, though the file does not name it any
+ * more: while connections of it live, and for a while. */
 static bool in_use(const struct world *w, int backend)
 {
+	if (w->backend[backend].gone_us && w->now_us - w->backend[backend].gone_us < DEPARTED_US)
+		return true;
 	for (uint32_t i = 0; i < w->nconns; i++) {
 		const struct connection *c = &w->conn[i];
 		int own = c->backend >= 0 ? c->backend : c->claimed;

@@ -32,14 +32,16 @@ static bool may_go(const struct world *w, int backend)
 
 static void set_state(struct world *w, int backend, uint8_t state)
 {
-	const struct backend *b = &w->backend[backend];
+	struct backend *b = &w->backend[backend];
 	struct file *f = sim_edit(w);
 
 	f->state[backend] = state;
 	sim_say(w, "file %u: backend %d.%d is %s, weight %d", w->files - 1, b->pop + 1, b->number, state_names[state],
 		f->weight[backend]);
-	if (state == SIM_ABSENT)
-		sim_in(w, 20 * SC_S, sim_watch_removed, NULL, (uint32_t)backend, 0);
+	if (state != SIM_ABSENT)
+		return;
+	b->gone_us = w->now_us;
+	sim_in(w, 20 * SC_S, sim_watch_removed, NULL, (uint32_t)backend, 0);
 }
 
 /* Drained, down, ready again, or of another weight. */

@@ -250,6 +250,7 @@ struct backend {
 	uint32_t id;
 	struct sc_addr addr;
 	int node;			/* local delivery: the node, -1: GUE */
+	uint64_t gone_us;		/* when it was removed from the file, 0: never */
 	bool pressed;			/* answers with SYN cookies */
 	int half_open;
 	uint64_t counters[SC_COUNTER_COUNT];
