@@ -9,8 +9,8 @@ enum {
 	CARELESS_MSS = 1440,		/* of a client whose stack takes no advice */
 	ZOMBIES = 6,
 	ZOMBIE_PORT = 20000,
-	ZOMBIE_TRIES = 20,
-	PROBES = 10,
+	ZOMBIE_TRIES = 38,		/* for as long as a flood makes nodes uncertain, and more */
+	PROBES = 11,
 };
 
 #define TIME_WAIT_US	(60 * SC_S)

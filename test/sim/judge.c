@@ -399,7 +399,7 @@ void sim_tally(struct world *w, int node)
 	w->result->seen[SAW_RELAYED] += (uint32_t)c[SC_C_relayed];
 	w->result->seen[SAW_SPILLED] += (uint32_t)c[SC_C_spilled];
 	w->result->seen[SAW_WITHHELD] += c[SC_C_publish_withheld] > 0;
-	w->asked += c[SC_C_ask_received] - c[SC_DROP_uncertain] - c[SC_DROP_first_refusal];
+	w->asked += c[SC_C_ask_received] - c[SC_DROP_uncertain] - c[SC_DROP_first_refusal] - c[SC_C_relayed] - c[SC_C_spilled];
 	w->told += c[SC_C_owner_sent];
 	w->heard += c[SC_C_owner_received];
 }
