@@ -99,13 +99,18 @@ struct sim_result {
 /* queue.c: what happens next. */
 typedef void (*task_fn)(struct world *w, void *p, uint32_t a, uint32_t b);
 struct task {
-	uint64_t at_us, order;
 	task_fn fn;
 	void *p;
 	uint32_t a, b;
 };
+struct queue_key {
+	uint64_t at_us, order;
+	uint32_t task;
+};
 struct queue {
-	struct task *heap;
+	struct queue_key *heap;
+	struct task *task;
+	uint32_t *vacant;
 	uint32_t n, room;
 	uint64_t order;
 };
