@@ -270,7 +270,8 @@ void sim_judge_flood(struct world *w)
 		struct connection *c = &w->conn[i];
 		bool held = false;
 
-		if ((c->fate != FATE_LIVING && c->fate != FATE_HANDSHAKE) || c->claimed < 0 || c->claimed_us < w->flooded_us)
+		if (c->claimed < 0 || (c->fate != FATE_HANDSHAKE &&
+				       (c->fate != FATE_LIVING || c->living_us + SC_S < w->flooded_us)))
 			continue;
 		for (int k = 0; k < w->nnodes && !held; k++) {
 			const struct sc_flow_entry *e = sim_entry(w, k, c->flow);
