@@ -227,6 +227,25 @@ static void merge_record(struct sc_node *node, struct sc_flow_entry *e, const st
 	sc_flow_set_state(&node->table, e, r->state);
 }
 
+/* Two claims met. The owner of the one that stays tells each PoP's home; who else in this
+ * PoP has the other one, as its second copy or from its own memory, hears it from here. */
+static void settle(struct sc_node *node, const struct sc_flow_entry *before, const struct sc_flow_entry *e,
+		   uint16_t origin)
+{
+	struct sc_record r = sc_make_record(node, e, e->state);
+	uint16_t rows[SC_MAX_NODES];
+	unsigned int n;
+
+	if (e->backend == before->backend && node->peers[origin].near)
+		sc_publish_to(node, &node->peers[origin], &r);
+	if (e->backend == before->backend || backend_pop(node, before->backend) != node->g->own_pop)
+		return;
+	n = sc_holders(node, e->flow, node->g->own_pop, rows);
+	for (unsigned int i = 0; i < n; i++)
+		if (rows[i] != origin && node->peers[rows[i]].near)
+			sc_publish_to(node, &node->peers[rows[i]], &r);
+}
+
 void sc_take_record(struct sc_node *node, const struct sc_record *r, uint16_t origin)
 {
 	uint16_t pop = backend_pop(node, r->backend);
@@ -239,7 +258,11 @@ void sc_take_record(struct sc_node *node, const struct sc_record *r, uint16_t or
 	if (pop == SC_NO_ROW || (r->state == SC_FLOW_NONE && !owner_says))
 		return;
 	if (e) {
+		struct sc_flow_entry before = *e;
+
 		merge_record(node, e, r, heard, owner_says);
+		if (r->state != SC_FLOW_NONE && r->backend != before.backend && !before.cached)
+			settle(node, &before, e, origin);
 		return;
 	}
 	if (r->state == SC_FLOW_NONE)

@@ -153,7 +153,7 @@ static enum sc_reason stateless(struct sc_way *w)
 
 	if (backend != SC_NO_BACKEND)
 		return deliver(w, backend);
-	return has_state(w) || w->verb == SC_VERB_RELAY ? SC_DROP_no_backend : sc_spill(w);
+	return w->verb == SC_VERB_RELAY ? SC_DROP_no_backend : sc_spill(w);
 }
 
 /* To a backend of another PoP: to the flow's owner node there, or past what lies
@@ -249,10 +249,8 @@ static enum sc_reason unknown(struct sc_way *w)
 
 	if (w->ip.kind != SC_KIND_TCP)
 		return SC_DROP_unknown_icmp;
-	if (w->verb == SC_VERB_RELAY)
-		return SC_DROP_relay_unknown;
 	if (!sc_certain(node, 0, &missing))
-		return sc_relay_unknown(w, missing);
+		return w->verb == SC_VERB_RELAY ? SC_DROP_relay_unknown : sc_relay_unknown(w, missing);
 	if (slot->since_us == 0 || slot->flow != w->flow || past > SC_NEGATIVE_US) {
 		*slot = (struct sc_refusal){ w->flow, node->now_us };
 		return SC_DROP_first_refusal;

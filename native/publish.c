@@ -225,19 +225,15 @@ static void resend(struct sc_node *node, struct sc_peer *peer)
 /* Returns how many flows of the bucket the peer was told. */
 static uint64_t walk_bucket(struct sc_node *node, struct sc_peer *peer, uint32_t bucket)
 {
-	const struct sc_generation *g = node->g;
 	uint64_t told = 0;
 
 	for (int i = 0; i < SC_FLOW_WAYS; i++) {
 		const struct sc_flow_entry *e = &node->table.buckets[bucket].way[i];
-		uint16_t backend;
 		struct sc_record r;
 
-		if (e->state == SC_FLOW_NONE || e->cached)
-			continue;
-		backend = sc_find_backend(g, e->backend);
-		if (backend == SC_NO_ROW ||
-		    !sc_holds(node, e->flow, g->backend_pop[backend], peer->row))
+		/* A backend that departed is configured in its own PoP alone. */
+		if (e->state == SC_FLOW_NONE || e->cached ||
+		    !sc_holds(node, e->flow, sc_place_of(node->g, e->backend).pop, peer->row))
 			continue;
 		r = sc_make_record(node, e, e->state);
 		sc_publish_to(node, peer, &r);

@@ -29,7 +29,6 @@ function readOptions() {
     nodes: { type: 'string' },
     connections: { type: 'string' },
     events: { type: 'string' },
-    with: { type: 'string', multiple: true },
     sabotage: { type: 'boolean' },
     json: { type: 'boolean' },
   }
@@ -37,7 +36,7 @@ function readOptions() {
     return parseArgs({ options, allowPositionals: false }).values
   } catch (error) {
     return refuse(`${error.message}\nusage: npm run sim -- --seeds A..B [--pops P] [--nodes N] \
-[--connections N] [--events N] [--with FEATURE]... [--json]`)
+[--connections N] [--events N] [--json]`)
   }
 }
 
@@ -61,9 +60,6 @@ function passedOn(values) {
     if (values[name] !== undefined) {
       args.push(`--${name}`, values[name])
     }
-  }
-  for (const feature of values.with ?? []) {
-    args.push('--with', feature)
   }
   if (values.sabotage) {
     args.push('--sabotage')
@@ -92,6 +88,9 @@ const sum = {
   packets: 0,
   simulated_s: 0,
   failed_seeds: [],
+  fired: {},
+  seen: {},
+  excused: {},
 }
 const messages = []
 
@@ -102,8 +101,18 @@ function fail(seed, text) {
   messages.push(`seed ${seed}: ${text}`)
 }
 
+/** What happened, by name: events that did something, and what a run is to meet. */
+function addUp(into, counts) {
+  for (const [name, count] of Object.entries(counts)) {
+    into[name] = (into[name] ?? 0) + count
+  }
+}
+
 function take(result) {
   sum.seeds++
+  addUp(sum.fired, result.fired)
+  addUp(sum.seen, result.seen)
+  addUp(sum.excused, result.excused)
   for (const key of Object.keys(sum)) {
     if (key !== 'seeds' && typeof sum[key] === 'number') {
       sum[key] += result[key]

@@ -126,10 +126,8 @@ static void socket_timer(struct world *w, void *p, uint32_t i, uint32_t life)
 
 		if (half ? k->tcp.tries >= SYN_ACK_TRIES :
 			   k->tcp.tries >= ORPHAN_TRIES && (!c || c->fate >= FATE_OVER)) {
-			if (half && c && c->fate == FATE_LIVING && c->backend == k->backend) {
-				sim_say(w, "connection %u: its backend gave the handshake up", k->conn);
-				c->outside = true;
-			}
+			if (half && c && c->fate == FATE_LIVING && c->backend == k->backend)
+				sim_leave_outside(w, c, OUT_HANDSHAKE);
 			close_socket(w, k);
 			return;
 		}

@@ -9,8 +9,8 @@ enum {
 	CARELESS_MSS = 1440,		/* of a client whose stack takes no advice */
 	ZOMBIES = 6,
 	ZOMBIE_PORT = 20000,
-	ZOMBIE_TRIES = 20,
-	PROBES = 10,
+	ZOMBIE_TRIES = 38,		/* for as long as a flood makes nodes uncertain, and more */
+	PROBES = 11,
 };
 
 #define TIME_WAIT_US	(60 * SC_S)
@@ -192,10 +192,8 @@ static void established(struct world *w, struct connection *c, int backend)
 	c->living_us = c->delivered_us = w->now_us;
 	c->timeout_s = w->idle_s;
 	/* It took a backend's word; another one had its SYN too. */
-	if (c->claimed >= 0 && c->claimed != backend && !c->contested) {
-		c->contested = true;
-		w->result->contested++;
-	}
+	if (c->claimed >= 0 && c->claimed != backend)
+		sim_contest(w, c, CONTESTED_SYN);
 	sim_in(w, w->finishing ? 0 : c->script.think_us[0], think, NULL, number_of(w, c), 0);
 }
 

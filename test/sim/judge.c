@@ -16,26 +16,21 @@ static uint32_t number_of(const struct world *w, const struct connection *c)
 	return (uint32_t)(c - w->conn);
 }
 
-static void leave_outside(struct world *w, struct connection *c, const char *why)
+void sim_leave_outside(struct world *w, struct connection *c, enum sim_excuse why)
 {
 	if (c->outside)
 		return;
 	c->outside = true;
 	w->result->outside++;
-	sim_say(w, "connection %u is outside the promise: %s", number_of(w, c), why);
-}
-
-void sim_disturbed(struct world *w, uint64_t until_us)
-{
-	if (until_us > w->disturbed_us)
-		w->disturbed_us = until_us;
+	w->result->excused[why]++;
+	sim_say(w, "connection %u is outside the promise: %s", number_of(w, c), sim_excuse_names[why]);
 }
 
 static bool covered(struct world *w, struct connection *c)
 {
 	if (!c->outside && c->fate != FATE_HANDSHAKE &&
 	    w->now_us - c->delivered_us > (c->timeout_s - SLACK_S) * SC_S)
-		leave_outside(w, c, "nothing of it reached its backend for longer than its timeout");
+		sim_leave_outside(w, c, OUT_SILENT);
 	return !c->outside && !c->contested;
 }
 
@@ -49,13 +44,14 @@ static void keep_message(struct world *w, const char *text)
 			 (double)(w->now_us - SIM_START_US) / 1e6, text);
 }
 
-static void contest(struct world *w, struct connection *c, const char *why)
+void sim_contest(struct world *w, struct connection *c, enum sim_excuse why)
 {
 	if (c->contested)
 		return;
 	c->contested = true;
 	w->result->contested++;
-	sim_say(w, "connection %u is contested: %s", number_of(w, c), why);
+	w->result->excused[why]++;
+	sim_say(w, "connection %u is contested: %s", number_of(w, c), sim_excuse_names[why]);
 }
 
 void sim_broken(struct world *w, struct connection *c, const char *how)
@@ -63,7 +59,9 @@ void sim_broken(struct world *w, struct connection *c, const char *how)
 	char text[180];
 
 	if (c->raced)
-		contest(w, c, "a SYN of it came to a PoP that could not know it");
+		sim_contest(w, c, CONTESTED_RACE);
+	if (c->reused || (c->anew && w->now_us - c->claimed_us < SIM_CONTEST_US))
+		sim_contest(w, c, CONTESTED_REUSE);
 	if (c->fate == FATE_BROKEN || c->fate == FATE_OVER || c->fate == FATE_DEAD || !covered(w, c))
 		return;
 	snprintf(text, sizeof(text), "connection %u is broken: %s", number_of(w, c), how);
@@ -90,7 +88,15 @@ void sim_disturbed_between(struct world *w, int p, int q, uint64_t until_us)
 {
 	if (until_us > w->bad_us[p][q])
 		w->bad_us[p][q] = w->bad_us[q][p] = until_us;
-	sim_disturbed(w, until_us);
+}
+
+/* A PoP is not whole. */
+void sim_disturbed_pop(struct world *w, int pop, uint64_t until_us)
+{
+	for (int q = 0; q < w->npops; q++)
+		sim_disturbed_between(w, pop, q, until_us);
+	if (until_us > w->odd_us[pop])
+		w->odd_us[pop] = until_us;
 }
 
 static uint64_t bad_between(const struct world *w, int backend, int other)
@@ -98,8 +104,17 @@ static uint64_t bad_between(const struct world *w, int backend, int other)
 	return w->bad_us[w->backend[backend].pop][w->backend[other].pop];
 }
 
-/* Another PoP still holds what its port was used for before, and cannot hear of the new
- * claim, or the claiming PoP could not hear of the old one. */
+static bool given_up(const struct world *w, uint32_t id)
+{
+	for (int i = 0; i < w->nbackends; i++)
+		if (w->backend[i].id == id)
+			return sim_down_somewhere(w, i) || sim_newest(w)->state[i] == SIM_ABSENT;
+	return true;
+}
+
+/* Another PoP still holds, or remembers, what its port was used for before, and cannot
+ * hear of the new claim, or the claiming PoP could not hear of the old one. If the old
+ * backend is down the new claim begins anew elsewhere, and its news take their time. */
 static void judge_reuse(struct world *w, struct connection *c, int backend)
 {
 	int pop = w->backend[backend].pop;
@@ -107,9 +122,12 @@ static void judge_reuse(struct world *w, struct connection *c, int backend)
 	for (int i = 0; i < w->nnodes; i++) {
 		const struct sc_flow_entry *e = sim_entry(w, i, c->flow);
 
-		if (e && e->backend != w->backend[backend].id &&
-		    (w->now_us < w->bad_us[pop][w->node[i].pop] || !w->o.feature[SIM_DRAIN_REUSE]))
-			contest(w, c, "its port's last connection lives on in a PoP that could not hear of the new one");
+		if (!e)
+			e = sim_remembered(w, i, c->flow);
+		if (!e || e->backend == w->backend[backend].id)
+			continue;
+		c->reused |= w->now_us < w->bad_us[pop][w->node[i].pop];
+		c->anew |= given_up(w, e->backend);
 	}
 }
 
@@ -127,7 +145,7 @@ static void judge_syn(struct world *w, struct connection *c, int backend)
 	if (c->claimed == backend || c->contested)
 		return;
 	if (w->now_us - c->claimed_us < SIM_CONTEST_US || c->claimed_us < bad_between(w, c->claimed, backend)) {
-		contest(w, c, "two backends got its SYN before they could know");
+		sim_contest(w, c, CONTESTED_SYN);
 		return;
 	}
 	snprintf(how, sizeof(how), "its SYN reached backend %d.%d, and then %d.%d",
@@ -166,6 +184,7 @@ void sim_judge_delivery(struct world *w, int backend, const struct segment *s, b
 	if (c->fate != FATE_LIVING)
 		return;
 	if (c->backend == backend) {
+		w->result->seen[SAW_LONG_SILENCE] += w->now_us - c->delivered_us > (uint64_t)w->idle_s * SC_S / 3;
 		if (covered(w, c))
 			c->delivered_us = w->now_us;
 		return;
@@ -179,7 +198,7 @@ void sim_judge_delivery(struct world *w, int backend, const struct segment *s, b
 	sim_broken(w, c, how);
 }
 
-/* Whether some other node that lives holds the flow. */
+/* Whether some node that lives, but for this one, holds the flow. */
 static bool held_elsewhere(const struct world *w, int node, const struct connection *c, uint32_t backend)
 {
 	for (int i = 0; i < w->nnodes; i++) {
@@ -191,26 +210,77 @@ static bool held_elsewhere(const struct world *w, int node, const struct connect
 	return false;
 }
 
-/* A node that dies takes along what no other node holds. That is outside the promise if
- * the others could not hold it yet, or could not any more; else the others forgot. */
+static bool remembered_elsewhere(const struct world *w, int node, const struct connection *c)
+{
+	for (int i = 0; i < w->nnodes; i++)
+		if (i != node && sim_remembered(w, i, c->flow))
+			return true;
+	return false;
+}
+
+/* Whether a node that dies had the time, and anybody to tell what it knew of c. */
+static bool could_tell(const struct world *w, int node, const struct connection *c)
+{
+	const struct sim_node *n = &w->node[node];
+
+	if (w->now_us - c->claimed_us < SIM_YOUNG_US || !n->filled_us || w->now_us - n->filled_us < SIM_YOUNG_US)
+		return false;
+	if (c->fate == FATE_HANDSHAKE && w->now_us < w->flood_us)
+		return false;
+	for (int i = 0; i < w->nnodes; i++)
+		if (i != node && n->quiet >> w->node[i].pop & 1 && sim_serving(w, i) && w->node[i].filled_us &&
+		    w->now_us - w->node[i].filled_us >= SIM_YOUNG_US)
+			return true;
+	return false;
+}
+
+/* A node dies. What it alone knew, and could have told nobody, is now in its own memory
+ * alone. */
 void sim_judge_death(struct world *w, int node)
 {
-	bool early = w->node[node].troubled || w->nnodes == 1 ||
-		     w->now_us - w->last_death_us < SIM_REPAIR_US;
-
 	for (uint32_t i = 0; i < w->nconns; i++) {
 		struct connection *c = &w->conn[i];
 		const struct sc_flow_entry *e;
 
-		if (c->outside || (c->fate != FATE_LIVING && c->fate != FATE_HANDSHAKE))
+		if (c->fate != FATE_LIVING && c->fate != FATE_HANDSHAKE)
 			continue;
 		e = sim_entry(w, node, c->flow);
-		if (!e || held_elsewhere(w, node, c, e->backend))
-			continue;
-		if (early || w->now_us - c->claimed_us < SIM_YOUNG_US)
-			leave_outside(w, c, "only the node that dies knew it yet");
+		if (e && !e->cached)
+			c->only = !held_elsewhere(w, node, c, e->backend) && !could_tell(w, node, c);
 	}
-	w->last_death_us = w->now_us;
+}
+
+/* A dead node's memory of c is lost. */
+void sim_judge_loss(struct world *w, int node, struct connection *c, enum sim_excuse why)
+{
+	const struct sc_flow_entry *e = sim_remembered(w, node, c->flow);
+
+	if ((c->fate == FATE_LIVING || c->fate == FATE_HANDSHAKE) && c->only && e &&
+	    !held_elsewhere(w, node, c, e->backend) && !remembered_elsewhere(w, node, c))
+		sim_leave_outside(w, c, why);
+}
+
+/* Once a second while SYNs come that no table holds: a handshake that had to give way is
+ * known to nobody. */
+void sim_judge_flood(struct world *w)
+{
+	if (w->now_us < w->flooded_us || w->now_us > w->flood_us)
+		return;
+	for (uint32_t i = 0; i < w->nconns; i++) {
+		struct connection *c = &w->conn[i];
+		bool held = false;
+
+		if (c->claimed < 0 || (c->fate != FATE_HANDSHAKE &&
+				       (c->fate != FATE_LIVING || c->living_us + SC_S < w->flooded_us)))
+			continue;
+		for (int k = 0; k < w->nnodes && !held; k++) {
+			const struct sc_flow_entry *e = sim_entry(w, k, c->flow);
+
+			held = (e && !e->cached) || sim_remembered(w, k, c->flow);
+		}
+		if (!held)
+			sim_leave_outside(w, c, OUT_FLOODED);
+	}
 }
 
 /* A node gets a client's packet: no loops. Copies made by the network and segments cut
@@ -256,7 +326,7 @@ void sim_judge_tables(struct world *w, int node, bool whole)
 	t = &n->node->table;
 	if ((uint64_t)t->count[1] + t->count[2] + t->count[3] > ((uint64_t)t->mask + 1) * SC_FLOW_WAYS)
 		sim_violation(w, "node %d.%d counts more flows than its table holds", n->pop + 1, n->number);
-	for (int i = 0; i < w->nnodes; i++) {
+	for (uint32_t i = 0; i < n->g->h.nodes; i++) {
 		const struct sc_publication *p = &n->node->peers[i].pub;
 
 		if (p->ring && (p->sent - p->acked > SC_PUBLISH_WINDOW || p->acked > p->sent))
@@ -284,6 +354,8 @@ static uint16_t first_in_row(const struct world *w, int pop, uint32_t row)
 		uint8_t key[8] = { 0 };
 		uint64_t score;
 
+		if (!sim_newest(w)->node[i])
+			continue;
 		sc_put16(key, w->node[i].id);
 		sc_put32(key + 4, row);
 		score = sc_xxh64(key, sizeof(key), SIM_HASH_SEED);
@@ -292,27 +364,30 @@ static uint16_t first_in_row(const struct world *w, int pop, uint32_t row)
 			best = i;
 		}
 	}
-	return (uint16_t)best;
+	return w->node[best].id;
 }
 
 /* When all are there and have filled, everybody means the same home. */
 static void judge_homes(struct world *w)
 {
 	for (int i = 0; i < w->nnodes; i++)
-		if (!sim_serving(w, i))
+		if (sim_newest(w)->node[i] && !sim_serving(w, i))
 			return;
 	for (uint32_t k = 0; k < w->nconns; k += 7) {
 		uint64_t flow = w->conn[k].flow;
 
 		for (int i = 0; i < w->nnodes; i++)
-			for (int p = 0; p < w->npops; p++)
-				if (sc_home(w->node[i].node, flow, (uint16_t)p) !=
-				    first_in_row(w, p, (uint32_t)(flow >> 32) & 0xfff)) {
-					sim_violation(w, "node %d.%d takes another node for the home of flow %016llx in PoP %d",
-						      w->node[i].pop + 1, w->node[i].number,
-						      (unsigned long long)flow, p + 1);
-					return;
-				}
+			for (int p = 0; w->node[i].node && p < w->npops; p++) {
+				const struct sim_node *n = &w->node[i];
+				uint16_t pop = sc_find_pop(n->g, (uint16_t)(p + 1));
+
+				if (n->g->nodes[sc_home(n->node, flow, pop)].id ==
+				    first_in_row(w, p, (uint32_t)(flow >> 32) & 0xfff))
+					continue;
+				sim_violation(w, "node %d.%d takes another node for the home of flow %016llx in PoP %d",
+					      n->pop + 1, n->number, (unsigned long long)flow, p + 1);
+				return;
+			}
 	}
 }
 
@@ -321,7 +396,11 @@ void sim_tally(struct world *w, int node)
 {
 	const uint64_t *c = w->node[node].counters;
 
-	w->asked += c[SC_C_ask_received] - c[SC_DROP_uncertain] - c[SC_DROP_first_refusal];
+	w->result->seen[SAW_RECALLED] += (uint32_t)c[SC_C_flows_recalled];
+	w->result->seen[SAW_RELAYED] += (uint32_t)c[SC_C_relayed];
+	w->result->seen[SAW_SPILLED] += (uint32_t)c[SC_C_spilled];
+	w->result->seen[SAW_WITHHELD] += c[SC_C_publish_withheld] > 0;
+	w->asked += c[SC_C_ask_received] - c[SC_DROP_uncertain] - c[SC_DROP_first_refusal] - c[SC_C_relayed] - c[SC_C_spilled];
 	w->told += c[SC_C_owner_sent];
 	w->heard += c[SC_C_owner_received];
 }
@@ -329,10 +408,21 @@ void sim_tally(struct world *w, int node)
 static void judge_owners(struct world *w)
 {
 	for (int i = 0; i < w->nnodes; i++)
-		sim_tally(w, i);
+		if (w->node[i].node)
+			sim_tally(w, i);
 	if (w->asked > ENOUGH_ASKED && (w->told < w->asked / 4 || w->heard < w->told / 2))
 		sim_violation(w, "nodes asked for %lld flows that were known, and were told of %lld, heard of %lld",
 			      (long long)w->asked, (long long)w->told, (long long)w->heard);
+}
+
+/* Whether a backend that is not its own has a socket of its port's last connection:
+ * then two kernels tell each other that they disagree, and nobody is told. */
+static bool taken_for_another(struct world *w, const struct connection *c)
+{
+	for (int i = 0; i < w->nbackends; i++)
+		if (i != c->backend && sim_socket(w, i, c->client, c->service, c->sport))
+			return true;
+	return false;
 }
 
 /* SIM_BOUND_US after everyone was asked to go on. */
@@ -352,7 +442,7 @@ void sim_judge_end(struct world *w)
 		snprintf(how, sizeof(how), "%s: turn %u of %u, %u bytes unacknowledged",
 			 c->fate == FATE_LIVING ? "it stands still after the last event" : "it never began",
 			 c->turn, c->script.turns, c->tcp.max - c->tcp.una);
-		if ((c->contested || c->raced) && !c->outside) {
+		if ((c->contested || c->raced || c->reused) && !c->outside && !taken_for_another(w, c)) {
 			sim_violation(w, "connection %u is contested and neither goes on nor is told: %s", i, how);
 			w->result->failed[i] = 1;
 		}
@@ -360,7 +450,7 @@ void sim_judge_end(struct world *w)
 	}
 	/* Whoever had to forget a living flow is certain of nothing for as long as copies live. */
 	for (int i = 0; i < w->nnodes; i++)
-		if (w->node[i].node->forgot_us)
+		if (w->node[i].node && w->node[i].node->forgot_us)
 			w->zombies = w->zombies_reset;
 	if (w->zombies_reset != w->zombies)
 		sim_violation(w, "clients of unknown connections %x were to be told, only %x were", w->zombies,
@@ -368,6 +458,8 @@ void sim_judge_end(struct world *w)
 	judge_owners(w);
 	judge_homes(w);
 	for (int i = 0; i < w->nnodes; i++) {
+		if (sim_newest(w)->node[i] && !sim_serving(w, i))
+			sim_violation(w, "node %d.%d has not filled", w->node[i].pop + 1, w->node[i].number);
 		sim_judge_counters(w, i);
 		sim_judge_tables(w, i, true);
 	}

@@ -7,7 +7,7 @@
 
 static void usage(void)
 {
-	fputs("usage: sim --seeds A..B [--pops P] [--nodes N] [--connections N] [--events N] [--with FEATURE]...\n"
+	fputs("usage: sim --seeds A..B [--pops P] [--nodes N] [--connections N] [--events N]\n"
 	      "           [--only-events A,B,...] [--only-clients A,B,...] [--trace] [--shrink] [--sabotage]\n"
 	      "One JSON line for each seed; exit status 1 when something broke. docs/simulator.md\n", stderr);
 	exit(2);
@@ -43,26 +43,21 @@ static const uint8_t *only(const char *list, size_t max)
 	return out;
 }
 
-static void feature(struct sim_options *o, const char *name)
-{
-	for (int i = 0; i < SIM_FEATURES; i++)
-		if (strcmp(sim_feature_names[i], name) == 0) {
-			o->feature[i] = true;
-			return;
-		}
-	fprintf(stderr, "sim: no feature '%s'; there are:", name);
-	for (int i = 0; i < SIM_FEATURES; i++)
-		fprintf(stderr, " %s", sim_feature_names[i]);
-	fputc('\n', stderr);
-	exit(2);
-}
-
 static void print_json(const struct sim_options *o, const struct sim_result *r)
 {
 	printf("{\"seed\":%llu,\"connections\":%u,\"events\":%u,\"broken\":%u,\"violations\":%u,\"outside\":%u,"
-	       "\"contested\":%u,\"resets\":%u,\"finished\":%u,\"packets\":%llu,\"simulated_s\":%.1f,\"messages\":[",
+	       "\"contested\":%u,\"resets\":%u,\"finished\":%u,\"packets\":%llu,\"simulated_s\":%.1f,\"fired\":{",
 	       (unsigned long long)o->seed, r->connections, r->events, r->broken, r->violations, r->outside,
 	       r->contested, r->resets, r->finished, (unsigned long long)r->packets, (double)r->simulated_us / 1e6);
+	for (unsigned int i = 0; i < sim_nevents; i++)
+		printf("%s\"%s\":%u", i ? "," : "", sim_events[i].name, r->fired[i]);
+	printf("},\"seen\":{");
+	for (int i = 0; i < SIM_SIGHTS; i++)
+		printf("%s\"%s\":%u", i ? "," : "", sim_sight_names[i], r->seen[i]);
+	printf("},\"excused\":{");
+	for (int i = 0; i < SIM_EXCUSES; i++)
+		printf("%s\"%s\":%u", i ? "," : "", sim_excuse_names[i], r->excused[i]);
+	printf("},\"messages\":[");
 	for (int i = 0; i < r->nmessages; i++)
 		printf("%s\"%s\"", i ? "," : "", r->message[i]);
 	puts("]}");
@@ -108,8 +103,6 @@ static void take_option(struct arguments *a, const char *name, const char *value
 		a->o.connections = (int)number(value, 1, 1000000);
 	} else if (strcmp(name, "--events") == 0) {
 		a->o.events = (int)number(value, 0, SIM_MAX_EVENTS);
-	} else if (strcmp(name, "--with") == 0) {
-		feature(&a->o, value);
 	} else if (strcmp(name, "--only-events") == 0) {
 		a->only_events = value;
 	} else if (strcmp(name, "--only-clients") == 0) {
@@ -139,8 +132,8 @@ static void take_arguments(struct arguments *a, int argc, char **argv)
 		a->o.no_event = only(a->only_events, SIM_MAX_EVENTS);
 	if (a->only_clients)
 		a->o.no_client = only(a->only_clients, SIM_MAX_CLIENTS);
-	if (a->o.pops * a->o.nodes > SIM_MAX_NODES) {
-		fprintf(stderr, "sim: at most %d nodes in all\n", SIM_MAX_NODES);
+	if (a->o.pops * (a->o.nodes + 1) > SIM_MAX_NODES) {
+		fprintf(stderr, "sim: at most %d nodes in all, and one to spare for each PoP\n", SIM_MAX_NODES);
 		exit(2);
 	}
 	if (a->to == 0 && a->from == 0)

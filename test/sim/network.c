@@ -110,6 +110,26 @@ static int ecmp(const struct world *w, int pop, const struct segment *s)
 	return up[sc_xxh64(key, sizeof(key), 1) % (uint64_t)n];
 }
 
+/* A SYN of a flow whose backend is down begins anew by design: so would a forged one. */
+static bool forged_in_vain(const struct world *w, const struct segment *s)
+{
+	return s->spoofed && s->conn < w->nconns && w->conn[s->conn].backend >= 0 &&
+	       sim_down_somewhere(w, w->conn[s->conn].backend);
+}
+
+/* A port that its client used before, at another PoP. */
+static void see_reuse(struct world *w, int pop, const struct segment *s)
+{
+	const struct connection *c = s->conn < w->nconns ? &w->conn[s->conn] : NULL;
+	uint8_t *last;
+
+	if (!c || s->spoofed || !(s->flags & SC_TCP_SYN) || c->claimed >= 0)
+		return;
+	last = &w->client[c->client].port_pop[c->service][c->sport - SIM_FIRST_PORT];
+	w->result->seen[SAW_PORT_ELSEWHERE] += *last && *last != pop + 1;
+	*last = (uint8_t)(pop + 1);
+}
+
 static void land_vip(struct world *w, void *p, uint32_t a, uint32_t b)
 {
 	struct client_flight *f = p;
@@ -118,6 +138,8 @@ static void land_vip(struct world *w, void *p, uint32_t a, uint32_t b)
 
 	(void)a;
 	(void)b;
+	if (forged_in_vain(w, &f->s))
+		node = -1;
 	if (node >= 0) {
 		f->s.serial = ++w->serial;
 		/* What would not fit is cut in two: as good as a copy. */
@@ -125,6 +147,7 @@ static void land_vip(struct world *w, void *p, uint32_t a, uint32_t b)
 			.serial = f->s.serial, .conn = f->s.conn, .copies = f->s.len > 1300,
 		};
 		sim_trace_segment(w, "arrives", &f->s, NULL);
+		see_reuse(w, f->pop, &f->s);
 		sim_judge_syn(w, f->pop, &f->s);
 		w->result->packets++;
 		sim_node_hand(w, node, bytes, sim_write_tcp(&f->s, bytes));
@@ -202,6 +225,9 @@ void sim_to_client(struct world *w, const struct segment *s)
 		return;
 	}
 	copies = fate_of(w, &w->answers[b->pop], delay_us);
+	if (copies == 0 && (s->flags & (SC_TCP_SYN | SC_TCP_ACK)) == (SC_TCP_SYN | SC_TCP_ACK) &&
+	    w->client[s->client].split >= 0)
+		w->result->seen[SAW_SPLIT_SYN_ACK_LOST]++;
 	for (unsigned int i = 0; i < copies; i++) {
 		struct segment *f = malloc(sizeof(*f));
 
@@ -229,6 +255,7 @@ void sim_network_init(struct world *w)
 	double duplicate = rng_below(&r, 3) == 0 ? 0.005 : 0;
 	double near = rng_below(&r, 4) == 0 ? 0.0005 : 0;
 
+	w->far_loss = far > access ? far : access;
 	for (int p = 0; p < w->npops; p++) {
 		for (int q = 0; q < p; q++) {
 			w->link[p][q] = link_of(&r, 2 * SC_MS, 120 * SC_MS, far, duplicate);

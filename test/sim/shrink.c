@@ -61,9 +61,6 @@ void sim_print_replay(const struct sim_options *o, FILE *to)
 	if (o->nodes)
 		fprintf(to, " --nodes %d", o->nodes);
 	fprintf(to, " --connections %d --events %d", o->connections, o->events);
-	for (int i = 0; i < SIM_FEATURES; i++)
-		if (o->feature[i])
-			fprintf(to, " --with %s", sim_feature_names[i]);
 	if (o->sabotage)
 		fputs(" --sabotage", to);
 	if (o->no_event)

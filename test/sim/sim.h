@@ -17,7 +17,7 @@
 
 enum {
 	SIM_MAX_POPS = 16,
-	SIM_MAX_NODES = 64,
+	SIM_MAX_NODES = 96,
 	SIM_MAX_BACKENDS = 96,
 	SIM_MAX_EVENTS = 4096,
 	SIM_MAX_CLIENTS = 16384,
@@ -28,6 +28,8 @@ enum {
 	SIM_MESSAGES = 8,		/* failures kept in words */
 	SIM_HANDLED_MAX = 4,		/* nodes that handle one packet: ingress, home, relay, owner */
 	SIM_NOBODY = 0x7fffffff,	/* no connection */
+	SIM_ABSENT = SC_BACKEND_DOWN + 1,	/* a backend that the file does not name */
+	SIM_KINDS = 48,			/* of events, at most */
 };
 
 #define SIM_HASH_SEED	0x9f1c5e7702ab44d1ull
@@ -37,21 +39,14 @@ enum {
 #define SIM_BOUND_US	(60 * SC_S)	/* within which everyone must have gone on */
 #define SIM_YOUNG_US	(5 * SC_S)	/* a flow may be known to one node alone for this long */
 #define SIM_CONTEST_US	(3 * SC_S)	/* a SYN may be unknown to another PoP for this long */
-#define SIM_REPAIR_US	(30 * SC_S)	/* after a node's death, until every copy is made again */
+#define SIM_BRIDGE_US	(26 * SC_S)	/* of a cut, within which a third PoP bridges it: 4 s to notice, then TCP */
 
 struct world;
-
-/* What the data path does not have yet: off until it has. See events.c. */
-enum sim_feature {
-	SIM_RELAY, SIM_SPILL, SIM_ROTATION, SIM_RELOAD, SIM_MEMORY, SIM_VERSIONS, SIM_DRAIN_REUSE,
-	SIM_FEATURES,
-};
 
 struct sim_options {
 	uint64_t seed;
 	int pops, nodes;		/* nodes of each PoP; 0: by seed */
 	int connections, events;
-	bool feature[SIM_FEATURES];
 	bool sabotage;			/* homes forget: the judge must see it */
 	bool trace;
 	const uint8_t *no_event;	/* [SIM_MAX_EVENTS] 1: left out. NULL: none */
@@ -59,8 +54,41 @@ struct sim_options {
 	const uint8_t *watch;		/* [connections] to trace, NULL: all that fail */
 };
 
+/* What a run is to meet, counted where it happens. */
+enum sim_sight {
+	SAW_SPLIT_SYN_ACK_LOST,		/* of a client that alternates between PoPs */
+	SAW_PORT_ELSEWHERE,		/* a port used again, at another PoP than the last time */
+	SAW_LONG_SILENCE,		/* a connection goes on after a third of its idle timeout or more */
+	SAW_RECALLED,			/* flows that a node took from its own memory */
+	SAW_RELAYED,			/* packets of unknown or unreachable flows handed on */
+	SAW_SPILLED,			/* new connections handed on */
+	SAW_BRIDGED,			/* connections looked at while a third PoP bridges a cut */
+	SAW_ADOPTED,			/* generations taken over by running nodes */
+	SAW_OLD_VERSION,		/* starts of nodes that speak only version 1 */
+	SAW_WITHHELD,			/* half-open publications stopped by a flood */
+	SAW_RELAY_LIMIT,		/* node seconds in which SC_RELAY_PER_S was reached */
+	SIM_SIGHTS,
+};
+
+/* Why a connection is not, or not wholly, covered by the promise. */
+enum sim_excuse {
+	OUT_SILENT,			/* nothing of it reached its backend for longer than its timeout */
+	OUT_HANDSHAKE,			/* its backend gave the handshake up */
+	OUT_REBOOT,			/* the machine that alone could know of it was started anew */
+	OUT_AWAY,			/* or its node was down for longer than a memory is recalled */
+	OUT_DAMAGED,			/* or what it remembered of it was damaged */
+	OUT_FLOODED,			/* a flood larger than the table took its handshake's place */
+	CONTESTED_SYN,			/* two backends got its SYN before they could know */
+	CONTESTED_RACE,			/* a SYN of it came to a PoP that could not know it */
+	CONTESTED_REUSE,		/* its port's last connection lives on where the new one is not known */
+	SIM_EXCUSES,
+};
+
 struct sim_result {
 	uint32_t connections, events, broken, violations, outside, contested, resets, finished;
+	uint32_t fired[SIM_KINDS];	/* events that did something, by kind */
+	uint32_t seen[SIM_SIGHTS];
+	uint32_t excused[SIM_EXCUSES];	/* connections */
 	uint64_t simulated_us, packets, tasks;
 	uint32_t events_left;		/* how many of the schedule were not left out */
 	int nmessages;
@@ -71,13 +99,18 @@ struct sim_result {
 /* queue.c: what happens next. */
 typedef void (*task_fn)(struct world *w, void *p, uint32_t a, uint32_t b);
 struct task {
-	uint64_t at_us, order;
 	task_fn fn;
 	void *p;
 	uint32_t a, b;
 };
+struct queue_key {
+	uint64_t at_us, order;
+	uint32_t task;
+};
 struct queue {
-	struct task *heap;
+	struct queue_key *heap;
+	struct task *task;
+	uint32_t *vacant;
 	uint32_t n, room;
 	uint64_t order;
 };
@@ -111,6 +144,7 @@ struct tcp {
 	uint32_t irs, rcv;
 	uint32_t rto_us;
 	uint64_t due_us;			/* retransmission, 0: nothing in flight */
+	uint64_t since_us;			/* when what is in flight last moved */
 	uint64_t armed_us;			/* when the queue looks at it, 0: not at all */
 };
 enum tcp_verdict { TCP_NOTHING, TCP_ESTABLISHED, TCP_RESET, TCP_REFUSED };
@@ -163,6 +197,9 @@ struct connection {
 	bool outside;			/* not covered by the promise: why is in the trace */
 	bool contested;
 	bool raced;			/* a SYN of it came to a PoP that could not know it */
+	bool reused;			/* its port's last one may live on where it was not heard of */
+	bool anew;			/* its port's last one was of a backend that is down now */
+	bool only;			/* the last node that died with it could not have told others */
 	uint8_t turn;
 	bool wrote;			/* this turn's bytes are written */
 	bool asked_last;		/* the last turn, after the last event */
@@ -171,6 +208,7 @@ struct connection {
 	int claimed;			/* backend that first got its SYN, -1 */
 	uint64_t claimed_us, living_us;
 	uint64_t delivered_us;		/* last packet that reached its own backend */
+	uint64_t sent_us;		/* its client's last packet */
 	uint64_t timeout_s;		/* that holds for it now */
 	uint64_t flow;
 	struct tcp tcp;
@@ -183,9 +221,11 @@ struct client {
 	uint8_t prefers[SIM_MAX_POPS];	/* PoPs, the nearest first */
 	int route;			/* PoP, -1: the first of prefers that announces */
 	int split;			/* the PoP of every other packet, -1 */
+	uint64_t moved_us;		/* when either last changed */
 	uint32_t sent;
 	uint16_t path_mtu;
 	uint32_t port[SIM_FAMILIES][SIM_PORTS];	/* connection, SIM_NOBODY */
+	uint8_t port_pop[SIM_FAMILIES][SIM_PORTS];	/* 1 + the PoP of its last SYN, 0: none yet */
 };
 void sim_clients_init(struct world *w);
 void sim_client_receive(struct world *w, const struct segment *s);
@@ -215,9 +255,7 @@ struct backend {
 	uint32_t id;
 	struct sc_addr addr;
 	int node;			/* local delivery: the node, -1: GUE */
-	int weight;
-	uint8_t state;			/* enum sc_backend_state: as configured now */
-	bool was_down, was_draining;	/* ever, in somebody's picture */
+	uint64_t gone_us;		/* when it was removed from the file, 0: never */
 	bool pressed;			/* answers with SYN cookies */
 	int half_open;
 	uint64_t counters[SC_COUNTER_COUNT];
@@ -227,6 +265,24 @@ void sim_backend_local(struct world *w, int node, const uint8_t *data, uint32_t 
 struct socket *sim_socket(struct world *w, int backend, uint32_t client, uint8_t service, uint16_t sport);
 void sim_forget(struct world *w, struct connection *c);
 
+/* config.c: the fleet file, its versions, and how they reach the nodes. */
+struct file {
+	uint8_t state[SIM_MAX_BACKENDS];	/* enum sc_backend_state, SIM_ABSENT */
+	uint8_t weight[SIM_MAX_BACKENDS];
+	bool node[SIM_MAX_NODES];	/* configured */
+	uint8_t keys, key[SC_MAX_KEYS];	/* ids, the one to sign with first */
+};
+void sim_config_init(struct world *w, struct rng *r);
+struct sc_generation *sim_picture(const struct world *w, int self, const struct file *f);
+const struct file *sim_newest(const struct world *w);
+struct file *sim_edit(struct world *w);
+void sim_roll_out(struct world *w, uint64_t within_us);
+bool sim_rolled_out(const struct world *w, uint32_t version);
+void sim_watch_removed(struct world *w, void *p, uint32_t backend, uint32_t b);
+bool sim_down_somewhere(const struct world *w, int backend);
+int sim_ready_in(const struct world *w, int pop);
+bool sim_pop_without_ready(const struct world *w);
+
 /* fleet.c */
 struct sim_node {
 	struct sc_node *node;		/* NULL: dead */
@@ -235,23 +291,45 @@ struct sim_node {
 	int pop, number;
 	uint16_t id;
 	struct sc_addr addr;
-	uint64_t skew_us;
+	uint64_t skew_us;		/* of its machine's clock */
 	uint64_t handed;
-	uint32_t boots;
-	bool announced, frozen, soon, eager;
-	bool troubled;			/* when it was killed, others were cut off or refilled */
-	uint64_t died_us, began_us;
+	uint32_t boots, reboots;	/* of the process, of the machine */
+	uint32_t disk, works_from;	/* versions of the file: it has got, it has taken over */
+	uint8_t version;		/* of the wire, when it starts next */
+	uint8_t how;			/* enum sim_death, of its next or last one */
+	bool announced, leaving, frozen, soon;	/* leaving: about to stop */
+	bool spare;			/* not configured at first */
+	uint32_t quiet;			/* PoPs that heard its PoP well when it was killed */
+	uint64_t died_us, began_us, filled_us;	/* filled_us: 0 until it has */
+	void *memory, *past;		/* memory.h: this life's, and the one recalled */
+	uint32_t crossing, relays;	/* packets to other PoPs in this second, and RELAYs among them */
+};
+enum sim_death {
+	DEATH_CLEAN = 1,		/* its route is withdrawn first */
+	DEATH_EAGER = 2,		/* announced as soon as it is back, filled or not */
+	DEATH_REBOOT = 4,		/* its machine, and with it its memory */
+	DEATH_CORRUPT = 8,		/* some bytes of its memory are others when it is back */
 };
 void sim_fleet_init(struct world *w);
 void sim_fleet_free(struct world *w);
 void sim_node_start(struct world *w, int node);
 void sim_node_stop(struct world *w, int node);
-bool sim_kill(struct world *w, int node, uint64_t down_us, bool clean, bool eager);
+void sim_node_retire(struct world *w, int node);
+void sim_node_adopt(struct world *w, int node);
+bool sim_kill(struct world *w, int node, uint64_t down_us, unsigned int how);
 void sim_node_hand(struct world *w, int node, const uint8_t *data, uint32_t len);
 bool sim_pop_announces(const struct world *w, int pop);
 bool sim_serving(const struct world *w, int node);
-bool sim_may_die(const struct world *w, int node);
+bool sim_may_lose(const struct world *w, int node);
 struct sc_flow_entry *sim_entry(const struct world *w, int node, uint64_t flow);
+
+/* own_memory.c: what outlives a node's process. */
+void sim_memory_begin(struct world *w, int node, struct sc_node_options *o);
+void sim_memory_done(struct sim_node *n);
+void sim_memory_wipe(struct world *w, int node);
+void sim_memory_corrupt(struct world *w, int node, struct rng *r);
+void sim_memory_free(struct sim_node *n);
+struct sc_flow_entry *sim_remembered(const struct world *w, int node, uint64_t flow);
 
 /* network.c */
 struct link {
@@ -279,19 +357,18 @@ struct sc_addr sim_vip(uint8_t service);
 struct sc_addr sim_machine_addr(bool ip6, int pop, int low);
 uint64_t sim_flow(uint32_t client, uint16_t sport, uint8_t service);
 
-/* schedule.c and events.c */
-void sim_schedule(struct world *w);
+/* events.c, and the files of its table. */
 struct sim_event {
 	const char *name;
 	uint32_t weight;
-	int feature;			/* enum sim_feature, -1: none */
-	void (*run)(struct world *w, struct rng *r);
+	bool (*run)(struct world *w, struct rng *r);	/* whether it did anything */
 };
 extern const struct sim_event sim_events[];
 extern const unsigned int sim_nevents;
 void sim_until(struct world *w, uint64_t us);	/* an event lasts until us from now */
 
-extern const char *const sim_feature_names[SIM_FEATURES];
+extern const char *const sim_sight_names[SIM_SIGHTS];
+extern const char *const sim_excuse_names[SIM_EXCUSES];
 
 /* judge.c */
 void sim_broken(struct world *w, struct connection *c, const char *how);
@@ -299,13 +376,22 @@ void sim_violation(struct world *w, const char *fmt, ...) __attribute__((format(
 void sim_judge_delivery(struct world *w, int backend, const struct segment *s, bool too_big);
 void sim_judge_syn(struct world *w, int pop, const struct segment *s);
 void sim_judge_death(struct world *w, int node);
+void sim_judge_loss(struct world *w, int node, struct connection *c, enum sim_excuse why);
+void sim_judge_flood(struct world *w);
+void sim_contest(struct world *w, struct connection *c, enum sim_excuse why);
+void sim_leave_outside(struct world *w, struct connection *c, enum sim_excuse why);
 void sim_judge_handled(struct world *w, int node, uint32_t serial);
 void sim_judge_counters(struct world *w, int node);
 void sim_judge_tables(struct world *w, int node, bool whole);
 void sim_tally(struct world *w, int node);
 void sim_judge_end(struct world *w);
-void sim_disturbed(struct world *w, uint64_t until_us);
+void sim_disturbed_pop(struct world *w, int pop, uint64_t until_us);
 void sim_disturbed_between(struct world *w, int p, int q, uint64_t until_us);
+
+/* bounds.c */
+void sim_judge_progress(struct world *w);
+void sim_judge_rates(struct world *w);
+void sim_judge_crossing(struct world *w, int from, int to, const uint8_t *data, uint32_t len);
 
 /* trace.c */
 void sim_say(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -326,12 +412,13 @@ struct world {
 	struct sim_options o;
 	struct sim_result *result;
 	uint64_t now_us, end_us;	/* end_us: of the last event */
-	uint64_t disturbed_us;		/* until when something is cut, lossy or dead */
-	uint64_t last_death_us;
-	uint64_t bad_us[SIM_MAX_POPS][SIM_MAX_POPS];	/* the same, between two PoPs */
+	uint64_t bad_us[SIM_MAX_POPS][SIM_MAX_POPS];	/* until when two PoPs may not hear each other */
+	uint64_t odd_us[SIM_MAX_POPS];	/* until when a PoP is not whole, or its clients' paths are bad */
+	uint64_t cut_us[SIM_MAX_POPS][SIM_MAX_POPS];	/* since when nothing passes, 0: it does */
+	uint64_t flooded_us, flood_us;	/* since when, and until when there is a flood */
 	uint64_t step_us;		/* between two calls of a quiet node's timers */
 	struct queue queue;
-	struct rng net, misc;
+	struct rng net, misc, rollout;
 	bool ip6;			/* between machines */
 	bool heavy;			/* trace pass */
 	bool finishing;
@@ -355,6 +442,10 @@ struct world {
 	uint32_t nsockets, sockets_room;
 	int32_t free_socket;
 	int32_t chain[SOCKET_CHAINS];
+	struct file *file;		/* [files]: every version */
+	uint32_t files;
+	uint32_t rotations;		/* of keys, still to be made */
+	double far_loss;
 	uint32_t serial;
 	struct handled handled[HANDLED];
 	struct sc_out *out;

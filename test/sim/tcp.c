@@ -76,10 +76,12 @@ void tcp_output(const struct tcp_host *h, struct tcp *t)
 			t->max = t->nxt;
 		t->closed_first = !t->peer_fin;
 	}
-	if (t->una == t->max)
+	if (t->una == t->max) {
 		t->due_us = 0;
-	else if (t->due_us == 0)
+	} else if (t->due_us == 0) {
+		t->since_us = h->w->now_us;
 		expect_answer(h, t);
+	}
 }
 
 void tcp_timeout(const struct tcp_host *h, struct tcp *t)

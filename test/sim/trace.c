@@ -5,6 +5,32 @@
 
 #include "sim.h"
 
+const char *const sim_sight_names[SIM_SIGHTS] = {
+	[SAW_SPLIT_SYN_ACK_LOST] = "split_syn_ack_lost",
+	[SAW_PORT_ELSEWHERE] = "port_reused_elsewhere",
+	[SAW_LONG_SILENCE] = "long_silences",
+	[SAW_RECALLED] = "flows_recalled",
+	[SAW_RELAYED] = "relayed",
+	[SAW_SPILLED] = "spilled",
+	[SAW_BRIDGED] = "bridged",
+	[SAW_ADOPTED] = "reloads",
+	[SAW_OLD_VERSION] = "version_1_nodes",
+	[SAW_WITHHELD] = "half_open_withheld",
+	[SAW_RELAY_LIMIT] = "relay_limit_reached",
+};
+
+const char *const sim_excuse_names[SIM_EXCUSES] = {
+	[OUT_SILENT] = "silent_for_longer_than_its_timeout",
+	[OUT_HANDSHAKE] = "handshake_given_up_by_its_backend",
+	[OUT_REBOOT] = "only_a_machine_that_rebooted_knew",
+	[OUT_AWAY] = "only_a_node_away_for_too_long_knew",
+	[OUT_DAMAGED] = "only_a_damaged_memory_knew",
+	[OUT_FLOODED] = "handshake_flooded_away",
+	[CONTESTED_SYN] = "two_backends_got_its_syn",
+	[CONTESTED_RACE] = "syn_at_a_pop_that_could_not_know",
+	[CONTESTED_REUSE] = "port_reused_unheard",
+};
+
 static const char *const state_names[SC_FLOW_STATES] = { "nothing", "half-open", "established", "closing" };
 
 void sim_say(struct world *w, const char *fmt, ...)
@@ -102,6 +128,8 @@ void sim_trace_end(struct world *w)
 		struct sim_node *n = &w->node[i];
 		struct sc_node_view v;
 
+		if (!n->node)
+			continue;
 		sc_node_look(n->node, w->now_us + n->skew_us, &v);
 		sim_say(w, "node %d.%d: %s, %s; %u established, %u half-open, %u closing", n->pop + 1, n->number,
 			n->node->filled ? "filled" : "not filled", v.certain ? "certain" : "not certain",

@@ -12,13 +12,13 @@ static void run_event(struct world *w, void *p, uint32_t kind, uint32_t number)
 	rng_next(&r);
 	sim_say(w, "--- event %u: %s", number, sim_events[kind].name);
 	w->result->events++;
-	sim_events[kind].run(w, &r);
+	w->result->fired[kind] += sim_events[kind].run(w, &r);
 }
 
 /* Events come in pairs and crowds as often as alone. */
 static void schedule(struct world *w)
 {
-	uint64_t from = SIM_START_US + SIM_WARM_US + 2 * SC_S, at = from;
+	uint64_t from = SIM_START_US + SIM_WARM_US + 2 * SC_S, at = from, last = w->end_us;
 	uint32_t total = 0;
 
 	for (unsigned int k = 0; k < sim_nevents; k++)
@@ -35,11 +35,12 @@ static void schedule(struct world *w)
 			pick -= sim_events[k++].weight;
 		if (w->o.no_event && w->o.no_event[i])
 			continue;
-		if (sim_events[k].feature >= 0 && !w->o.feature[sim_events[k].feature])
-			continue;
 		w->result->events_left++;
 		sim_at(w, at, run_event, NULL, k, i);
+		if (at > last)
+			last = at;
 	}
+	w->end_us = last;
 }
 
 /* A home that forgets, for the test that the judge sees it. */
@@ -63,6 +64,9 @@ static void watch_bounds(struct world *w, void *p, uint32_t a, uint32_t b)
 		sim_judge_tables(w, i, false);
 		sim_judge_counters(w, i);
 	}
+	sim_judge_rates(w);
+	sim_judge_flood(w);
+	sim_judge_progress(w);
 	sim_in(w, SC_S, watch_bounds, NULL, a, b);
 }
 
@@ -98,6 +102,7 @@ static struct world *world_new(const struct sim_options *o, struct sim_result *r
 	w->now_us = SIM_START_US;
 	w->net = rng_of(o->seed, 'p', 0);
 	w->misc = rng_of(o->seed, 'm', 0);
+	w->rollout = rng_of(o->seed, 'v', 0);
 	shape(w);
 	w->sockets_room = 16384 + 4 * w->nconns;
 	w->client = calloc((size_t)w->nclients, sizeof(*w->client));

@@ -169,4 +169,59 @@ TEST("both PoPs come to agree, whatever the time between two claims and the phas
 	CHECK_EQ(dropped, 0);
 }
 
+/* A flow of PoP 1, which has two nodes, held by both. Returns its home there; *second is the other. */
+static int held_by_two(struct fleet *f, int *second)
+{
+	int home;
+
+	fleet_start(f, 2, 2, 1, 64);
+	fleet_run(f, 5 * SC_S);
+	fleet_client(f, 1, 1, CLIENT, 1, SYN, 0);
+	fleet_client(f, 1, 1, CLIENT, 1, ACK, 0);
+	fleet_run(f, 8 * SC_S);
+	home = sc_home(f->node[0], fleet_flow(CLIENT, 1), 0);
+	*second = 1 - home;
+	CHECK_EQ(backend_at(f, home, 1), fleet_backend_id(1, 1));
+	CHECK_EQ(backend_at(f, *second, 1), fleet_backend_id(1, 1));
+	return home;
+}
+
+static struct sc_record claim_of_pop_2(void)
+{
+	return (struct sc_record){
+		.flow = fleet_flow(CLIENT, 1), .backend = fleet_backend_id(2, 1), .state = SC_FLOW_ESTABLISHED,
+	};
+}
+
+TEST("a flow that another PoP took over is known as such to the second copy, too")
+{
+	struct sc_record r = claim_of_pop_2();
+	struct fleet f;
+	int second, home = held_by_two(&f, &second);
+
+	sc_take_record(f.node[home], &r, 2);
+	fleet_run(&f, 100 * SC_MS);
+	CHECK_EQ(backend_at(&f, second, 1), fleet_backend_id(2, 1));
+	CHECK_EQ(backend_at(&f, home, 1), fleet_backend_id(2, 1));
+	fleet_stop(&f);
+}
+
+TEST("a node of the PoP that tells of a claim which has lost is told the other one")
+{
+	struct sc_record r = claim_of_pop_2();
+	struct fleet f;
+	int second, home = held_by_two(&f, &second);
+	struct sc_flow_entry *e = sc_flow_find(&f.node[home]->table, fleet_flow(CLIENT, 1));
+
+	e->backend = r.backend;
+	sc_flow_set_age(e, f.node[home]->tick, 0);
+	r = sc_make_record(f.node[second], sc_flow_find(&f.node[second]->table, r.flow), SC_FLOW_ESTABLISHED);
+	CHECK_EQ(r.backend, fleet_backend_id(1, 1));
+	sc_publish_to(f.node[second], &f.node[second]->peers[home], &r);
+	fleet_run(&f, 100 * SC_MS);
+	CHECK_EQ(backend_at(&f, second, 1), fleet_backend_id(2, 1));
+	CHECK_EQ(backend_at(&f, home, 1), fleet_backend_id(2, 1));
+	fleet_stop(&f);
+}
+
 CHECK_MAIN

@@ -173,19 +173,43 @@ TEST("nothing is relayed to a peer that speaks version 1, which is spoken to in 
 	end(&f);
 }
 
-TEST("a flow that nobody knows is not answered by whom it is relayed to")
+TEST("a flow that nobody knows is answered by whom it is relayed to only when that one is certain, twice")
 {
 	struct fleet f;
 
-	begin(&f, 3);
+	begin(&f, 4);
 	apart(1, 3);
+	apart(2, 4);
 	fleet_run(&f, 5 * SC_S);
 	for (int i = 0; i < 4; i++) {
 		CHECK_EQ(fleet_client(&f, 3, 1, CLIENT, 9, ACK, 10), 0);
 		fleet_run(&f, SC_S);
 	}
-	CHECK_EQ(count(&f, 2, SC_DROP_relay_unknown), 4);
-	CHECK_EQ(f.deliveries, 0);
+	CHECK_EQ(count(&f, 2, SC_DROP_relay_unknown) + count(&f, 4, SC_DROP_relay_unknown), 4);
+	cut[2][4] = cut[4][2] = false;
+	fleet_run(&f, 5 * SC_S);
+	CHECK_EQ(fleet_client(&f, 3, 1, CLIENT, 9, ACK, 10), 0);
+	fleet_run(&f, 3 * SC_S);
+	CHECK_EQ(fleet_client(&f, 3, 1, CLIENT, 9, ACK, 10) >> 16, 0x0a02);
+	CHECK_EQ(count(&f, 2, SC_C_certain_no), 1);
+	CHECK_EQ(f.deliveries, 1);
+	end(&f);
+}
+
+TEST("a dead connection is told also where its PoP has no ready backend: by the nearest that has")
+{
+	struct fleet f;
+
+	begin(&f, 2);
+	f.node[1]->g->pools[0].size = 0;
+	fleet_client(&f, 2, 1, CLIENT, 9, ACK, 0);
+	for (int i = 0; i < 2; i++) {
+		fleet_run(&f, 3 * SC_S);
+		CHECK_EQ(f.deliveries, 0);
+		fleet_client(&f, 2, 1, CLIENT, 9, ACK, 0);
+	}
+	CHECK_EQ(f.delivered_to >> 16, 0x0a01);
+	CHECK_EQ(count(&f, 2, SC_C_spilled), 2);
 	end(&f);
 }
 

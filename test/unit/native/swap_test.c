@@ -10,6 +10,7 @@ enum { CLIENT = 0xcb007101, SYN = SC_TCP_SYN, ACK = SC_TCP_ACK, NEW_BACKEND = 9 
 /* What the fleet file says now. */
 static struct {
 	bool reversed, added, keys_swapped, second_key, only_second, timeouts, third_node;
+	bool departed;		/* backend 1 of PoP 1: its own PoP keeps it, draining */
 	int drained;		/* backend of PoP 1, 0: none */
 } file;
 
@@ -34,7 +35,13 @@ static void rewrite(const struct fleet *f, struct plan *p, int pop, int self)
 				p->slot[i] = (uint16_t)p->h.backends;
 		p->h.backends++;
 	}
-	if (file.drained) {
+	if (file.departed && pop != 1) {
+		p->backend[0] = p->backend[--p->h.backends];
+		for (int i = 0; i < FLEET_SLOTS; i++)
+			if (p->slot[i] == p->h.backends)
+				p->slot[i] = 0;
+	}
+	if (file.drained && !(file.departed && pop != 1)) {
 		p->backend[file.drained - 1].state = SC_BACKEND_DRAINING;
 		for (int i = 0; pop == 1 && i < FLEET_SLOTS; i++)
 			if (p->slot[i] == file.drained - 1)
@@ -168,6 +175,28 @@ TEST("a drained backend keeps its flows, and a SYN in their name too, and gets n
 	}
 	for (uint16_t port = 100; port < 150; port++)
 		CHECK(connect(&f, port) != at);
+	end(&f);
+}
+
+TEST("a departed backend's flows are told to its PoP's node that lost its memory, by nodes that do not know the backend")
+{
+	struct fleet f;
+	uint32_t at;
+	uint16_t port = 0;
+
+	begin(&f, 2, 1, 2);
+	do
+		at = connect(&f, ++port);
+	while (at != fleet_backend_ip(1, 1));
+	file.departed = true;
+	file.drained = 1;
+	fleet_reload(&f);
+	CHECK_EQ(sc_find_backend(f.node[1]->g, fleet_backend_id(1, 1)), SC_NO_ROW);
+	fleet_stop_node(&f, 1, 1);
+	fleet_start_node(&f, 1, 1, 77, 1024);
+	fleet_run(&f, 5 * SC_S);
+	CHECK_EQ(fleet_client(&f, 1, 1, CLIENT, port, ACK, 0), at);
+	CHECK_EQ(fleet_client(&f, 2, 1, CLIENT, port, ACK, 0), at);
 	end(&f);
 }
 
