@@ -16,7 +16,7 @@
 #include "io/memory_file.h"
 #include "namespace.h"
 
-enum { ENTRIES = 4096, PORTS = 3000, CLIENT = 0xcb007101 };
+enum { ENTRIES = 4096, PORTS = 1000, CLIENT = 0xcb007101 };
 
 static const struct sc_memory_id own = {
 	.hash_seed = FLEET_SEED, .clock = "this boot", .node = 101,

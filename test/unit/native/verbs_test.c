@@ -101,21 +101,6 @@ TEST("what a PoP without a ready backend cannot begin is handed on once: TCP, UD
 	}
 }
 
-TEST("a dead connection's packet is not spilled: without a ready backend a certain no is a drop")
-{
-	struct fleet f;
-
-	begin(&f, 2, 1);
-	f.node[0]->g->pools[0].size = 0;
-	CHECK_EQ(fleet_client(&f, 1, 1, CLIENT, 1, ACK, 0), 0);
-	fleet_run(&f, 2500 * SC_MS);
-	CHECK_EQ(fleet_client(&f, 1, 1, CLIENT, 1, ACK, 0), 0);
-	CHECK_EQ(count(&f, 0, SC_C_certain_no), 1);
-	CHECK_EQ(count(&f, 0, SC_DROP_no_backend), 1);
-	CHECK_EQ(count(&f, 0, SC_C_spilled), 0);
-	end(&f);
-}
-
 TEST("what came by RELAY is not relayed again, though the backend's PoP is out of reach and a third would help")
 {
 	struct fleet f;
