@@ -228,15 +228,16 @@ static void merge_record(struct sc_node *node, struct sc_flow_entry *e, const st
 }
 
 /* Two claims met. The owner of the one that stays tells each PoP's home; who else in this
- * PoP has the other one, as its second copy or from its own memory, hears it from here. */
+ * PoP has the other one, as its second copy or from its own memory, hears it from here.
+ * That a handshake had to stand back decides nothing yet: it may come to its end. */
 static void settle(struct sc_node *node, const struct sc_flow_entry *before, const struct sc_flow_entry *e,
-		   uint16_t origin)
+		   const struct sc_record *said, uint16_t origin)
 {
 	struct sc_record r = sc_make_record(node, e, e->state);
 	uint16_t rows[SC_MAX_NODES];
 	unsigned int n;
 
-	if (e->backend == before->backend && node->peers[origin].near)
+	if (e->backend == before->backend && said->state != SC_FLOW_HALF_OPEN && node->peers[origin].near)
 		sc_publish_to(node, &node->peers[origin], &r);
 	if (e->backend == before->backend || backend_pop(node, before->backend) != node->g->own_pop)
 		return;
@@ -262,7 +263,7 @@ void sc_take_record(struct sc_node *node, const struct sc_record *r, uint16_t or
 
 		merge_record(node, e, r, heard, owner_says);
 		if (r->state != SC_FLOW_NONE && r->backend != before.backend && !before.cached)
-			settle(node, &before, e, origin);
+			settle(node, &before, e, r, origin);
 		return;
 	}
 	if (r->state == SC_FLOW_NONE)

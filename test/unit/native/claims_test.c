@@ -224,4 +224,22 @@ TEST("a node of the PoP that tells of a claim which has lost is told the other o
 	fleet_stop(&f);
 }
 
+TEST("a handshake that had to stand back is not undone where it began")
+{
+	struct fleet f;
+	int second, home = held_by_two(&f, &second);
+	struct sc_flow_entry *e = sc_flow_find(&f.node[home]->table, fleet_flow(CLIENT, 1));
+	struct sc_record r;
+
+	e->backend = fleet_backend_id(2, 1);
+	sc_flow_set_state(&f.node[home]->table, e, SC_FLOW_HALF_OPEN);
+	sc_flow_set_age(e, f.node[home]->tick, 0);
+	r = sc_make_record(f.node[home], e, SC_FLOW_HALF_OPEN);
+	sc_publish_to(f.node[home], &f.node[home]->peers[second], &r);
+	fleet_run(&f, 100 * SC_MS);
+	CHECK_EQ(backend_at(&f, second, 1), fleet_backend_id(1, 1));
+	CHECK_EQ(backend_at(&f, home, 1), fleet_backend_id(2, 1));
+	fleet_stop(&f);
+}
+
 CHECK_MAIN
