@@ -241,8 +241,11 @@ t.test(
     t.equal(await net.state('nyc'), guarded, 'a second run leaves the same')
 
     net.write('elsewhere.yaml', FLEET.replace('deliver: local, node: nyc-1', 'address: 10.2.0.77'))
-    const gue = await net.up('nyc', ...run('nyc-1', 'elsewhere.yaml'))
-    await gue.stop()
+    await (await net.up('nyc', ...run('nyc-1', 'elsewhere.yaml'))).stop()
+    t.equal(await net.state('nyc'), guarded, 'the local backend that was removed has departed')
+
+    await net.sh('rm /run/steadycast/nyc-1.departed.json')
+    await (await net.up('nyc', ...run('nyc-1', 'elsewhere.yaml'))).stop()
     t.notMatch(await net.state('nyc'), /lo +UNKNOWN.* 198\.51\.100\.10/)
     await removeGuard(net, 'nyc')
     t.equal(
@@ -271,6 +274,7 @@ t.test('what /etc/iproute2 calls tables and protocols makes no difference', asyn
   await second.stop()
   t.equal(await net.state('nyc'), guarded)
   net.write('gue.yaml', FLEET.replace('deliver: local, node: nyc-1', 'address: 10.2.0.77'))
+  await net.sh('rm /run/steadycast/nyc-1.departed.json')
   await (await net.up('nyc', ...run('nyc-1', 'gue.yaml'))).stop()
   t.match(await net.sh('ip -n nyc rule'), /^0:\tfrom all lookup own$/m, 'the first rule is back')
 })
