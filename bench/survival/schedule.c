@@ -18,10 +18,12 @@ const struct sv_scenario sv_scenarios[] = {
 	{ "nothing", 0, 0, true },
 	{ "reshuffles", 0, SV_RESHUFFLES, true },
 	{ "restarts", 0, SV_RESTARTS, true },
+	{ "restarts on new machines", 0, SV_RESTARTS | SV_MACHINES_LOST, true },
 	{ "one backend change", 0, SV_ONE_CHANGE, true },
 	{ "one backend change + reshuffles", 0, SV_ONE_CHANGE | SV_RESHUFFLES, true },
 	{ "one backend change + restarts", 0, SV_ONE_CHANGE | SV_RESTARTS, true },
 	{ "backend changes", 0, SV_CHANGES, true },
+	{ "hasty backend changes", 0, SV_HASTE, true },
 };
 const unsigned int sv_nscenarios = sizeof(sv_scenarios) / sizeof(sv_scenarios[0]);
 
@@ -93,6 +95,19 @@ static void draw_changes(struct sv_schedule *s, uint32_t pop)
 	}
 }
 
+/* A rolling deployment that does not wait for flows to end: a backend drains for 40 s, the
+ * next one begins after 30. */
+static void draw_haste(struct sv_schedule *s, uint32_t pop)
+{
+	struct rng r = rng_of(s->seed, 'h', pop);
+	uint64_t at_us = some_time(&r, (SV_READY_AT_FIRST + 1) * 30 * SC_S);
+
+	for (uint32_t i = 0; i < SV_READY_AT_FIRST; i++, at_us += 30 * SC_S) {
+		add(s, at_us, SV_E_BACKEND, pop * SV_BACKENDS_PER_POP + i, SV_DRAINING, 0);
+		add(s, at_us + 40 * SC_S, SV_E_BACKEND, pop * SV_BACKENDS_PER_POP + i, SV_READY, 0);
+	}
+}
+
 /* Every node of a PoP in turn: half are stopped in good order, their route withdrawn first,
  * half crash, and their route falls when the router notices. */
 static void draw_restarts(struct sv_schedule *s, uint32_t pop)
@@ -135,6 +150,8 @@ static void draw_events(struct sv_schedule *s)
 		if (has & SV_ONE_CHANGE)
 			add(s, some_time(&r, SV_EVENTS_US / 2), SV_E_BACKEND,
 			    pop * SV_BACKENDS_PER_POP + rng_below(&r, SV_READY_AT_FIRST), SV_DRAINING, 0);
+		if (has & SV_HASTE)
+			draw_haste(s, pop);
 		if (has & SV_CHANGES)
 			draw_changes(s, pop);
 		if (has & SV_RESTARTS)

@@ -1,11 +1,12 @@
 /* Steadycast: no model. The nodes are the data path's own (native/, sc_node_new and
  * sc_forward), they are given real packets, and what they send each other travels with the
  * schedule's delays. A backend takes packets out of GUE by sc_backend_receive().
- * What differs from the models is to Steadycast's disadvantage: a change of backends is a
- * rolling restart of the PoP's nodes, each of which loses its memory, and a node is
- * announced again only when it has filled.
+ * What differs from the models is to Steadycast's disadvantage: nodes learn of a change of
+ * backends one after the other (sc_swap), and one that restarts is announced again only when
+ * it has filled. A node's memory (native/memory.h) outlives its process, not its machine.
  * Node n of PoP p is 10.p.0.n, backend b is 10.p.1.b, counted from 1. */
 #include "../../test/sim/sim.h"
+#include "memory.h"
 #include "plan.h"
 #include "survival.h"
 
@@ -17,22 +18,19 @@ enum {
 };
 
 #define TICK_US		(20 * SC_MS)	/* between two calls of a quiet node's timers */
-#define WITHDRAW_US	(500 * SC_MS)	/* from a node's withdrawal to its stop */
-#define RELOAD_US	(1 * SC_S)	/* between two nodes of a rolling restart, and between two looks */
+#define RELOAD_US	(500 * SC_MS)	/* between two nodes' taking over a new generation */
 
 struct member {
 	struct sc_node *node;		/* NULL: down */
 	uint64_t *counters;
 	uint64_t skew_us;		/* how far its clock is ahead */
 	uint32_t boots;
-	uint32_t picture;		/* of its PoP's backends, as counted there */
-	bool soon, serving;
+	bool soon, announced;
+	void *memory, *past;		/* of this life and the one before */
 };
 struct steadycast {
 	struct sv_world *w;
 	struct member member[SV_NODES];
-	uint32_t picture[SV_POPS];	/* counts changes of the PoP's backends */
-	bool reloading[SV_POPS];
 	struct sc_generation *backend_side[SV_POPS];
 	uint64_t backend_counters[SC_COUNTER_COUNT];
 	struct sc_out out;
@@ -114,8 +112,8 @@ static void tick(void *ctx, void *p, uint32_t node, uint32_t boots)
 		return;
 	sc_timers(m->node, c->w->now_us + m->skew_us, &c->out);
 	carry(c, (int)node);
-	if (!m->serving && m->node->filled) {
-		m->serving = true;
+	if (!m->announced && m->node->filled) {
+		m->announced = true;
 		sv_announce(c->w, (int)node, true);
 	}
 	sv_in(c->w, TICK_US, tick, c, NULL, node, boots);
@@ -218,20 +216,39 @@ static void arrive(void *state, int node, const struct sv_packet *p)
 	hand(c, node, bytes, sim_write_tcp(&s, bytes));
 }
 
-static void start_node(struct steadycast *c, int node)
+/* What the last life left is the past of this one, unless the machine is lost with it. */
+static void turn_memory(struct steadycast *c, int node, uint32_t entries)
 {
+	const struct sc_memory_id id = { .hash_seed = SIM_HASH_SEED, .node = node_id(node) };
+	struct member *m = &c->member[node];
+
+	free(m->past);
+	m->past = m->memory;
+	m->memory = calloc(1, sc_memory_size(entries));
+	if (!m->memory)
+		abort();
+	sc_memory_init(m->memory, entries, &id);
+	if (c->w->s->scenario->has & SV_MACHINES_LOST) {
+		free(m->past);
+		m->past = NULL;
+	}
+}
+
+static void start_node(void *state, int node)
+{
+	struct steadycast *c = state;
 	struct member *m = &c->member[node];
 	struct rng r = rng_of(c->w->s->seed, 'b', (uint64_t)node << 32 | ++m->boots);
 	struct sc_node_options o = { .boot_id = rng_next(&r) | 1, .flow_entries = c->w->s->nflows * 4 };
-	int pop = node / SV_NODES_PER_POP;
-	struct sc_generation *g = generation_of(c->w, pop, node);
+	struct sc_generation *g = generation_of(c->w, node / SV_NODES_PER_POP, node);
 
+	turn_memory(c, node, o.flow_entries);
+	o.memory = m->memory;
+	o.past = m->past;
 	m->counters = calloc(sc_counter_slots(g), sizeof(uint64_t));
 	if (!m->counters || sc_node_new(&o, g, m->counters, &m->node) < 0)
 		abort();
-	m->skew_us = rng_range(&r, 0, 100 * SC_S);
-	m->picture = c->picture[pop];
-	m->soon = m->serving = false;
+	m->soon = m->announced = false;
 	sv_in(c->w, rng_range(&r, 0, TICK_US), tick, c, NULL, (uint32_t)node, m->boots);
 }
 
@@ -245,63 +262,37 @@ static void stop_node(void *state, int node)
 	sc_node_free(m->node);
 	free(m->counters);
 	m->node = NULL;
-	m->serving = false;
 }
 
-static void node_up(void *state, int node)
-{
-	start_node(state, node);
-}
-
-static void reload_next(void *ctx, void *p, uint32_t pop, uint32_t b);
-
-/* The node that was withdrawn for it takes the new picture. */
-static void reload_node(void *ctx, void *p, uint32_t node, uint32_t boots)
+static void reload(void *ctx, void *p, uint32_t node, uint32_t b)
 {
 	struct steadycast *c = ctx;
-	uint32_t pop = node / SV_NODES_PER_POP;
-
-	(void)p;
-	if (c->member[node].node && c->member[node].boots == boots) {
-		stop_node(c, (int)node);
-		start_node(c, (int)node);
-	}
-	sv_in(c->w, RELOAD_US, reload_next, c, NULL, pop, 0);
-}
-
-/* One node after the other, while all the others of the PoP serve. */
-static void reload_next(void *ctx, void *p, uint32_t pop, uint32_t b)
-{
-	struct steadycast *c = ctx;
-	int next = -1;
+	struct member *m = &c->member[node];
+	struct sc_generation *g;
+	struct sc_swap *swap;
+	uint64_t *counters;
+	const char *why;
 
 	(void)p;
 	(void)b;
-	for (int n = (int)pop * SV_NODES_PER_POP; n < ((int)pop + 1) * SV_NODES_PER_POP; n++) {
-		if (!c->member[n].serving) {
-			sv_in(c->w, RELOAD_US, reload_next, c, NULL, pop, 0);
-			return;
-		}
-		if (c->member[n].picture != c->picture[pop])
-			next = n;
-	}
-	if (next < 0) {
-		c->reloading[pop] = false;
-		return;
-	}
-	sv_announce(c->w, next, false);
-	sv_in(c->w, WITHDRAW_US, reload_node, c, NULL, (uint32_t)next, c->member[next].boots);
+	if (!m->node)
+		return;		/* it starts with the new picture */
+	g = generation_of(c->w, (int)node / SV_NODES_PER_POP, (int)node);
+	counters = calloc(sc_counter_slots(g), sizeof(uint64_t));
+	if (!counters || sc_swap_prepare(m->node, g, counters, &swap, &why) < 0)
+		abort();
+	sc_swap_apply(m->node, swap);
+	sc_swap_free(swap);
+	free(m->counters);
+	m->counters = counters;
 }
 
 static void backends_changed(void *state, int pop)
 {
 	struct steadycast *c = state;
 
-	c->picture[pop]++;
-	if (!c->reloading[pop]) {
-		c->reloading[pop] = true;
-		reload_next(c, NULL, (uint32_t)pop, 0);
-	}
+	for (uint32_t i = 0; i < SV_NODES_PER_POP; i++)
+		sv_in(c->w, i * RELOAD_US, reload, c, NULL, (uint32_t)pop * SV_NODES_PER_POP + i, 0);
 }
 
 static void *start(struct sv_world *w)
@@ -313,8 +304,12 @@ static void *start(struct sv_world *w)
 	c->w = w;
 	for (int pop = 0; pop < SV_POPS; pop++)
 		c->backend_side[pop] = generation_of(w, pop, -1);
-	for (int n = 0; n < SV_NODES; n++)
+	for (int n = 0; n < SV_NODES; n++) {
+		struct rng r = rng_of(w->s->seed, 's', (uint64_t)n);
+
+		c->member[n].skew_us = rng_range(&r, 0, 100 * SC_S);
 		start_node(c, n);
+	}
 	return c;
 }
 
@@ -322,8 +317,11 @@ static void stop(void *state)
 {
 	struct steadycast *c = state;
 
-	for (int n = 0; n < SV_NODES; n++)
+	for (int n = 0; n < SV_NODES; n++) {
 		stop_node(c, n);
+		free(c->member[n].memory);
+		free(c->member[n].past);
+	}
 	for (int pop = 0; pop < SV_POPS; pop++)
 		sc_generation_free(c->backend_side[pop]);
 	free(c);
@@ -331,5 +329,5 @@ static void stop(void *state)
 
 const struct sv_strategy sv_steadycast = {
 	.name = "steadycast", .start = start, .stop = stop, .arrive = arrive,
-	.backends_changed = backends_changed, .node_down = stop_node, .node_up = node_up,
+	.backends_changed = backends_changed, .node_down = stop_node, .node_up = start_node,
 };

@@ -46,6 +46,8 @@ enum sv_disturbance {
 	SV_RESTARTS = 4,	/* row 7 */
 	SV_RESHUFFLES = 8,	/* row 4 */
 	SV_ONE_CHANGE = 16,	/* one backend of each PoP drains, once */
+	SV_HASTE = 64,		/* every backend of a PoP drains for a while, the next before the last is back */
+	SV_MACHINES_LOST = 32,	/* restarted nodes are new machines: nothing of the old one is left */
 	SV_CHURN = SV_CHANGES | SV_RESTARTS | SV_RESHUFFLES,
 };
 struct sv_scenario {
