@@ -1,5 +1,5 @@
 /* The published flow mix: P. Jurkiewicz, G. Rzym, P. Borylo, "Flow length and size
- * distributions in campus Internet traffic" (Computer Communications 167, 2021;
+ * distributions in campus Internet traffic" (Computer Communications, 2021;
  * arXiv:1809.03486), data set agh_201506 of github.com/piotrjurkiewicz/flow-models:
  * 4 032 376 751 flows of 78.578370 packets on average. Its table gives, for flows of up to
  * so many packets, their share of all flows and of all packets. In between, lengths follow

@@ -8,11 +8,13 @@
  * expires; a slot changes hands only when it must, and goes back to the server it was
  * taken from.
  *
- * The same across PoPs: nobody has published this. Cloudflare names a product for moving
- * connections between data centres, Plurimog, and not how it works. What is modelled is the
- * most that the published idea gives when it is carried on: every PoP knows at once whose
- * catchment came to it last (at first: the nearest PoP) and hands what neither of its own
- * two servers has to the same two of that PoP. */
+ * The same across PoPs: nobody has published this. Of Plurimog, which redirects between
+ * Cloudflare's data centres, it is public that the packet carries where it landed to another
+ * data centre's Unimog, not how that one is chosen (docs/survival.md). What is modelled is
+ * the most that the published idea gives when it is carried on: every PoP knows at once
+ * whose catchment came to it last (at first: the nearest PoP) and hands what neither of its
+ * own two servers has to the same two of that PoP.
+ */
 #include "survival.h"
 
 struct previous {
