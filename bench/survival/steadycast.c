@@ -14,7 +14,6 @@ enum {
 	MTU = 1500,
 	PAYLOAD = 64,
 	KEY_ID = 7,
-	SLOTS = SV_SLOTS,
 };
 
 #define TICK_US		(20 * SC_MS)	/* between two calls of a quiet node's timers */
@@ -88,10 +87,10 @@ static struct sc_generation *generation_of(const struct sv_world *w, int pop, in
 		.closing_s = 60,
 	};
 	sv_maglev(w, pop, slot);
-	for (uint32_t i = 0; i < SLOTS; i++)
+	for (uint32_t i = 0; i < SV_SLOTS; i++)
 		p->slot[i] = slot[i];
 	if (self >= 0)
-		p->pool[0].size = p->h.slots = SLOTS;
+		p->pool[0].size = p->h.slots = SV_SLOTS;
 	if (plan_load(p, &g, &why) < 0) {
 		fprintf(stderr, "survival: the generation does not load: %s\n", why);
 		abort();
