@@ -1,7 +1,6 @@
 /* Peers: sessions of two boot ids, replay, liveness, round-trip times. A recorder keeps every control message. */
 #include "check.h"
-#include "fleet.h"
-#include "gue.h"
+#include "speak.h"
 #include "state.h"
 
 enum { CLIENT = 0xcb007101, SYN = SC_TCP_SYN, ACK = SC_TCP_ACK, CONTROL = 32, TAPE = 4096 };
@@ -321,40 +320,6 @@ TEST("no bit of a control message can be changed")
 	CHECK(f.counters[0][SC_C_consumed] > consumed);
 	fleet_stop(&f);
 	forget();
-}
-
-/* A control message of PoP 2's node for PoP 1's, tagged as it should be. */
-static void say(struct fleet *f, uint8_t verb, uint64_t sender, uint64_t receiver, uint64_t seq,
-		const uint8_t *body, uint32_t len)
-{
-	struct sc_key key = { .id = FLEET_KEY_ID, .key = "0123456789abcdef" };
-	struct sc_addr src = ip4(fleet_node_ip(2, 1)), dst = ip4(fleet_node_ip(1, 1));
-	uint8_t b[SC_HEADROOM + 2000] = { 0 };
-	struct sc_packet p = { .data = b + SC_HEADROOM, .len = 4 + 40 + len };
-	uint8_t *m = p.data + 4;
-
-	p.data[0] = SC_GUE_CONTROL;
-	p.data[1] = SC_GUE_CTYPE;
-	m[0] = (uint8_t)(0x10 | verb);
-	m[1] = FLEET_KEY_ID;
-	sc_put16(m + 2, fleet_node_id(2, 1));
-	sc_put16(m + 4, (uint16_t)len);
-	sc_put64(m + 8, sender);
-	sc_put64(m + 16, receiver);
-	sc_put64(m + 24, seq);
-	memcpy(m + 40, body, len);
-	if (40 + len <= SC_TAGGED_MAX)	/* longer ones are refused before their tag is */
-		sc_put_tag(m + 32, sc_tag(&key, &src, &dst, m, 40 + len, NULL, 0));
-	sc_push_outer(&p, &src, &dst, SC_GUE_PORT, 0);
-	fleet_hand(f, 0, p.data, p.len);
-}
-
-static void hello_body(uint8_t body[56], uint64_t echo)
-{
-	memset(body, 0, 56);
-	body[0] = body[1] = 1;
-	body[2] = SC_HELLO_FILLED | SC_HELLO_WALK_DONE;
-	sc_put64(body + 8, echo);
 }
 
 TEST("who may begin a session: only one who echoes what this node said after its last session began")
