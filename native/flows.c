@@ -48,16 +48,20 @@ static bool expired(const struct sc_node *node, const struct sc_flow_entry *e)
 	return idle > 0 && idle * SC_TICK_S > life_s(node, e);
 }
 
-/* Takes an expired entry away; then, never before, the others hear of it. */
-static void expire(struct sc_node *node, struct sc_flow_entry *e)
+void sc_end_flow(struct sc_node *node, struct sc_flow_entry *e)
 {
 	struct sc_flow_entry gone = *e;
 	bool tell = owned(node, e);
 
 	sc_flow_remove(&node->table, e);
-	sc_count(node, SC_C_flows_expired);
 	if (tell)
 		sc_publish(node, &gone, SC_FLOW_NONE);
+}
+
+static void expire(struct sc_node *node, struct sc_flow_entry *e)
+{
+	sc_end_flow(node, e);
+	sc_count(node, SC_C_flows_expired);
 }
 
 struct sc_flow_entry *sc_known(struct sc_node *node, uint64_t flow)

@@ -225,7 +225,7 @@ static enum sc_reason choose(struct sc_way *w, struct sc_flow_entry *e)
 	uint16_t backend = sc_maglev(g, g->services[w->service].pool, w->flow);
 
 	if (e)
-		sc_flow_remove(&node->table, e);
+		sc_end_flow(node, e);
 	if (backend == SC_NO_BACKEND)
 		return w->verb == SC_VERB_RELAY ? SC_DROP_no_backend : sc_spill(w);
 	e = sc_record_flow(node, w->flow, g->backends[backend].id, SC_FLOW_HALF_OPEN,

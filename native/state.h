@@ -200,6 +200,10 @@ struct sc_flow_entry *sc_known(struct sc_node *node, uint64_t flow);
 struct sc_flow_entry *sc_record_flow(struct sc_node *node, uint64_t flow, uint32_t backend,
 				     enum sc_flow_state state, uint8_t timeouts, uint16_t age);
 
+/* Takes an entry away; then, never before, the others hear of it, if it is this node's to
+ * say. */
+void sc_end_flow(struct sc_node *node, struct sc_flow_entry *e);
+
 /* A packet of the flow passed here, at its home: state, time, publication. */
 void sc_touch(struct sc_node *node, struct sc_flow_entry *e, const struct sc_way *w);
 

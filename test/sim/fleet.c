@@ -173,6 +173,8 @@ void sim_node_stop(struct world *w, int node)
 	n->g = NULL;
 	n->counters = NULL;
 	n->died_us = w->now_us;
+	if (!sim_newest(w)->node[node])
+		sim_memory_retire(w, node);
 	if (n->how & DEATH_REBOOT)
 		sim_memory_wipe(w, node);
 	if (n->how & DEATH_CORRUPT)

@@ -218,17 +218,19 @@ static bool remembered_elsewhere(const struct world *w, int node, const struct c
 	return false;
 }
 
-/* Whether a node that dies had the time, and anybody to tell what it knew of c. */
+/* Whether a node that dies had the time, and anybody to tell what it knew of c: each
+ * other PoP's home; a second node of its own PoP only for that PoP's backends. */
 static bool could_tell(const struct world *w, int node, const struct connection *c)
 {
 	const struct sim_node *n = &w->node[node];
+	int own = c->backend >= 0 ? c->backend : c->claimed, pop = own < 0 ? n->pop : w->backend[own].pop;
 
 	if (w->now_us - c->claimed_us < SIM_YOUNG_US || !n->filled_us || w->now_us - n->filled_us < SIM_YOUNG_US)
 		return false;
 	if (c->fate == FATE_HANDSHAKE && w->now_us < w->flood_us)
 		return false;
 	for (int i = 0; i < w->nnodes; i++)
-		if (i != node && n->quiet >> w->node[i].pop & 1 && sim_serving(w, i) && w->node[i].filled_us &&
+		if (i != node && (w->node[i].pop != n->pop || pop == n->pop) && n->quiet >> w->node[i].pop & 1 && sim_serving(w, i) && w->node[i].filled_us &&
 		    w->now_us - w->node[i].filled_us >= SIM_YOUNG_US)
 			return true;
 	return false;

@@ -107,6 +107,12 @@ void sim_memory_wipe(struct world *w, int node)
 	n->reboots++;
 }
 
+/* A dead node is no more to return. */
+void sim_memory_retire(struct world *w, int node)
+{
+	lose_all(w, node, OUT_REMOVED);
+}
+
 /* A bucket with something in it, if there are many. */
 static uint32_t any_bucket(const void *region, struct rng *r)
 {

@@ -77,6 +77,7 @@ enum sim_excuse {
 	OUT_REBOOT,			/* the machine that alone could know of it was started anew */
 	OUT_AWAY,			/* or its node was down for longer than a memory is recalled */
 	OUT_DAMAGED,			/* or what it remembered of it was damaged */
+	OUT_REMOVED,			/* or its node was removed */
 	OUT_FLOODED,			/* a flood larger than the table took its handshake's place */
 	CONTESTED_SYN,			/* two backends got its SYN before they could know */
 	CONTESTED_RACE,			/* a SYN of it came to a PoP that could not know it */
@@ -327,6 +328,7 @@ struct sc_flow_entry *sim_entry(const struct world *w, int node, uint64_t flow);
 void sim_memory_begin(struct world *w, int node, struct sc_node_options *o);
 void sim_memory_done(struct sim_node *n);
 void sim_memory_wipe(struct world *w, int node);
+void sim_memory_retire(struct world *w, int node);
 void sim_memory_corrupt(struct world *w, int node, struct rng *r);
 void sim_memory_free(struct sim_node *n);
 struct sc_flow_entry *sim_remembered(const struct world *w, int node, uint64_t flow);

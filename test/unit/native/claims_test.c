@@ -242,4 +242,21 @@ TEST("a handshake that had to stand back is not undone where it began")
 	fleet_stop(&f);
 }
 
+TEST("a flow that begins anew in another PoP, because its backend is down, is ended at the second copy, too")
+{
+	struct fleet f;
+	int second, home = held_by_two(&f, &second);
+
+	for (int i = 0; i < f.n; i++) {
+		f.node[i]->g->backends[0].state = SC_BACKEND_DOWN;
+		if (i < 2)
+			f.node[i]->g->pools[0].size = 0;
+	}
+	CHECK_EQ(fleet_client(&f, 1, home + 1, CLIENT, 1, SYN, 0), fleet_backend_ip(2, 1));
+	fleet_run(&f, 100 * SC_MS);
+	CHECK_EQ(backend_at(&f, home, 1), fleet_backend_id(2, 1));
+	CHECK_EQ(backend_at(&f, second, 1), 0);
+	fleet_stop(&f);
+}
+
 CHECK_MAIN
