@@ -256,9 +256,9 @@ void sc_take_record(struct sc_node *node, const struct sc_record *r, uint16_t or
 	uint16_t pop = backend_pop(node, r->backend);
 	struct sc_flow_entry *e = sc_known(node, r->flow);
 	/* Only the owner's word makes a copy as good as new, and only the owner's word
-	 * ends it. */
+	 * ends it. A handshake is as old as its SYN: the oldest gives way to a flood. */
 	bool owner_says = pop != SC_NO_ROW && sc_home(node, r->flow, pop) == origin;
-	uint16_t heard = (uint16_t)(node->tick - (owner_says ? 0 : r->idle));
+	uint16_t heard = (uint16_t)(node->tick - (owner_says && r->state != SC_FLOW_HALF_OPEN ? 0 : r->idle));
 
 	if (pop == SC_NO_ROW || (r->state == SC_FLOW_NONE && !owner_says))
 		return;

@@ -274,7 +274,11 @@ static void take(struct world *w, int backend, const struct segment *s, bool too
 		}
 		return;
 	}
-	if (k && k->tcp.state == TCP_TIME_WAIT && s->flags & SC_TCP_SYN && !s->spoofed && tcp_before(k->tcp.rcv, s->seq)) {
+	/* A SYN for a port in TIME-WAIT; a cookie's ACK after the SYN came twice, and the second
+	 * time there was room for a socket. */
+	if (k && ((k->tcp.state == TCP_TIME_WAIT && s->flags & SC_TCP_SYN && !s->spoofed &&
+		   tcp_before(k->tcp.rcv, s->seq)) ||
+		  (k->tcp.state == TCP_SYN_RECEIVED && s->ack - 1 != k->tcp.iss && fits_cookie(w, backend, s)))) {
 		close_socket(w, k);
 		k = NULL;
 	}

@@ -262,11 +262,11 @@ void sim_judge_loss(struct world *w, int node, struct connection *c, enum sim_ex
 		sim_leave_outside(w, c, why);
 }
 
-/* Once a second while SYNs come that no table holds: a handshake that had to give way is
+/* Once a second while SYNs come that no table holds, or have come and are still there: a handshake that had to give way is
  * known to nobody. */
 void sim_judge_flood(struct world *w)
 {
-	if (w->now_us < w->flooded_us || w->now_us > w->flood_us)
+	if (w->now_us < w->flooded_us || w->now_us > w->flood_us + w->half_open_s * SC_S)
 		return;
 	for (uint32_t i = 0; i < w->nconns; i++) {
 		struct connection *c = &w->conn[i];

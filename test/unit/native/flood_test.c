@@ -103,6 +103,24 @@ TEST("a flood larger than every table evicts no established flow, here or where 
 	fleet_stop(&f);
 }
 
+TEST("a handshake is as old as its SYN, also where its owner told of it: the oldest gives way, not the one under way")
+{
+	struct fleet f;
+	const struct sc_flow_entry *old;
+
+	fleet_start(&f, 2, 1, 2, 256);
+	fleet_run(&f, 5 * SC_S);
+	fleet_client(&f, 1, 1, CLIENT, 1, SYN, 0);
+	fleet_run(&f, 10 * SC_S);
+	/* PoP 2 begins anew and is told everything. */
+	fleet_stop_node(&f, 2, 1);
+	fleet_start_node(&f, 2, 1, 0x77, 256);
+	fleet_run(&f, 2 * SC_S);
+	old = sc_flow_find(&f.node[1]->table, fleet_flow(CLIENT, 1));
+	CHECK(old != NULL && sc_flow_idle(old, f.node[1]->tick) >= 5);
+	fleet_stop(&f);
+}
+
 TEST("a flood of ACKs of nobody's flows crosses no PoP's border while this PoP is certain")
 {
 	struct fleet f;
