@@ -96,8 +96,7 @@ void sc_publish(struct sc_node *node, const struct sc_flow_entry *e, enum sc_flo
 	uint16_t rows[SC_MAX_NODES];
 	unsigned int n;
 
-	if ((state == SC_FLOW_HALF_OPEN || e->state == SC_FLOW_HALF_OPEN) && state <= SC_FLOW_HALF_OPEN &&
-	    !sc_allows(node, &node->half_open, SC_HALF_OPEN_PER_S)) {
+	if (e->state == SC_FLOW_HALF_OPEN && !sc_allows(node, &node->half_open, SC_HALF_OPEN_PER_S)) {
 		sc_count(node, SC_C_publish_withheld);
 		if (state == SC_FLOW_HALF_OPEN)
 			node->withheld_us = node->now_us;

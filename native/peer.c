@@ -309,7 +309,8 @@ static void notice_death(struct sc_node *node, struct sc_peer *peer)
 		peer->last_alive_us = node->now_us;
 }
 
-/* When it was this node that stood still, its peers are not to blame. */
+/* When it was this node that stood still, its peers are not to blame; but for its being
+ * slow all the time they do not live for ever. */
 static void forgive_pause(struct sc_node *node)
 {
 	uint64_t pause = node->timers_us ? node->now_us - node->timers_us : 0;
@@ -317,6 +318,7 @@ static void forgive_pause(struct sc_node *node)
 	node->timers_us = node->now_us;
 	if (pause <= SC_HELLO_NEAR_US)
 		return;
+	pause -= SC_HELLO_NEAR_US;
 	for (uint16_t i = 0; i < node->g->h.nodes; i++) {
 		uint64_t *heard = &node->peers[i].mutual_us;
 

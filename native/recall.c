@@ -5,12 +5,12 @@
  * reach or begin anew themselves. */
 #include "state.h"
 
-/* An entry of a process that may have died in the midst of anything. */
+/* An entry of a process that may have died in the midst of anything. That it was not seen
+ * in the future sc_take_back() finds: it would have expired long ago. */
 static bool believable(const struct sc_node *node, const struct sc_flow_entry *e, uint32_t bucket)
 {
 	return e->state != SC_FLOW_NONE && !e->cached &&
-	       sc_flow_belongs(sc_memory_mask(node->past), e->flow, bucket) &&
-	       sc_flow_idle(e, node->tick) <= UINT16_MAX / 2;
+	       sc_flow_belongs(sc_memory_mask(node->past), e->flow, bucket);
 }
 
 static bool answered_for(const struct sc_node *node, const struct sc_flow_entry *e, uint64_t away_us)

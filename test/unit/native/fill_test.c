@@ -193,6 +193,135 @@ TEST("a node recalls when those who have filled told it all, and does not wait f
 	}
 }
 
+/* Recalls one established flow of backend, first in order at node 1 of its PoP or at node 2, left away_us before the node began.
+ * change may make it doubtful. Returns whether it is in the table then. */
+static bool recalls(struct fleet *f, uint32_t backend, int home, uint64_t away_us, void (*change)(struct sc_flow_bucket *, struct sc_flow_entry *))
+{
+	struct sc_node *node = f->node[0];
+	uint16_t pop = (uint16_t)((backend >> 20) - 1);
+	uint64_t flow = 1ull << 32;
+	struct sc_flow_bucket *b;
+	uint8_t *past;
+	bool there;
+
+	while (pop < f->pops && node->g->pops[pop].order[sc_home_row(flow)][0] != home - 1)
+		flow += 1ull << 32;
+	past = past_of(ENTRIES, f, flow);
+	sc_memory_mark(past, node->started_us - away_us, true);
+	b = sc_memory_buckets(past);
+	while (!b->way[0].state && !b->way[1].state && !b->way[2].state && !b->way[3].state)
+		b++;
+	for (int i = 0; i < SC_FLOW_WAYS; i++)
+		if (b->way[i].state) {
+			b->way[i].backend = backend;
+			if (change)
+				change(b, &b->way[i]);
+		}
+	node->past = past;
+	node->recall_next = 0;
+	CHECK(sc_recall(node));
+	CHECK(node->past == NULL);
+	there = sc_flow_find(&node->table, flow) != NULL;
+	if (there)
+		sc_flow_remove(&node->table, sc_flow_find(&node->table, flow));
+	free(past);
+	return there;
+}
+
+TEST("recalled is what nobody else answers for: who serves is asked, but a sibling only about more than a minute")
+{
+	const uint32_t own = fleet_backend_id(1, 1), other = fleet_backend_id(2, 1);
+	const uint64_t minute = SC_RECALL_BESIDE_S * SC_S;
+	struct sc_node *node;
+	struct fleet f;
+
+	fleet_shape(&f, 2, 2, 2);
+	f.now_us = 5000 * SC_S;
+	fleet_begin(&f, ENTRIES);
+	fleet_run(&f, 5 * SC_S);
+	node = f.node[0];
+	CHECK(recalls(&f, own, 1, 0, NULL));
+	CHECK(recalls(&f, own, 1, SC_RECALL_S * SC_S, NULL));
+	CHECK(!recalls(&f, own, 1, SC_RECALL_S * SC_S + 1, NULL));
+	CHECK(recalls(&f, own, 2, minute, NULL));
+	CHECK(!recalls(&f, own, 2, minute + 1, NULL));
+	CHECK(!recalls(&f, other, 1, 0, NULL));
+	CHECK(!recalls(&f, fleet_backend_id(9, 1), 1, 0, NULL));
+	/* Before this node has filled it is asked about nothing, and its own are still its own. */
+	node->filled = false;
+	CHECK(recalls(&f, own, 1, 0, NULL));
+	node->filled = true;
+	/* Those that fill themselves, or are out of reach, answer for nothing. */
+	node->peers[1].peer_filled = node->peers[2].peer_filled = node->peers[3].peer_filled = false;
+	CHECK(recalls(&f, other, 1, 0, NULL));
+	CHECK(recalls(&f, own, 2, minute + 1, NULL));
+	node->peers[1].alive = node->peers[2].alive = node->peers[3].alive = false;
+	CHECK(recalls(&f, other, 1, 0, NULL));
+	fleet_stop(&f);
+}
+
+static void as_cached(struct sc_flow_bucket *b, struct sc_flow_entry *e)
+{
+	(void)b;
+	e->cached = 1;
+}
+
+static void as_misplaced(struct sc_flow_bucket *b, struct sc_flow_entry *e)
+{
+	struct sc_flow_entry moved = *e;
+
+	memset(e, 0, sizeof(*e));
+	b[1].way[0] = moved;
+	if (sc_flow_belongs(ENTRIES / SC_FLOW_WAYS - 1, moved.flow, 1))
+		b[2].way[0] = moved, memset(&b[1], 0, sizeof(b[1]));
+}
+
+TEST("an entry that was cached, or is where it does not belong, is not recalled")
+{
+	struct fleet f;
+
+	fleet_start(&f, 2, 1, 2, ENTRIES);
+	fleet_run(&f, 5 * SC_S);
+	CHECK(recalls(&f, fleet_backend_id(1, 1), 1, 0, NULL));
+	CHECK(!recalls(&f, fleet_backend_id(1, 1), 1, 0, as_cached));
+	CHECK(!recalls(&f, fleet_backend_id(1, 1), 1, 0, as_misplaced));
+	fleet_stop(&f);
+}
+
+static void idle_20_hours(struct sc_flow_bucket *b, struct sc_flow_entry *e)
+{
+	(void)b;
+	e->seen = (uint16_t)(e->seen - 36000);
+}
+
+static void from_the_future(struct sc_flow_bucket *b, struct sc_flow_entry *e)
+{
+	(void)b;
+	e->seen++;
+}
+
+static void with_a_day(const struct fleet *f, struct plan *p, int pop, int self)
+{
+	(void)f;
+	(void)pop;
+	(void)self;
+	p->service[0].idle_s = SC_MAX_TIMEOUT_S;
+}
+
+TEST("a flow that was idle for 20 of its 24 hours is recalled, one that was seen tomorrow is not")
+{
+	struct fleet f;
+
+	fleet_shape(&f, 2, 1, 2);
+	f.change = with_a_day;
+	f.now_us = 80000 * SC_S;
+	fleet_begin(&f, ENTRIES);
+	fleet_run(&f, 5 * SC_S);
+	CHECK(recalls(&f, fleet_backend_id(1, 1), 1, 0, idle_20_hours));
+	CHECK(!recalls(&f, fleet_backend_id(1, 1), 1, 0, from_the_future));
+	fleet_stop(&f);
+}
+
 TEST("a node that takes several calls to recall has not filled before the last one")
 {
 	enum { LARGE = 1 << 18, BUCKETS = LARGE / SC_FLOW_WAYS };

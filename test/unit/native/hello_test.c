@@ -457,7 +457,7 @@ TEST("a node's own pause forgives its peers as long a silence as it lasted, not 
 	begin(&f, 2, 1);
 	f.dead[1] = true;
 	peer = peer_of(&f);
-	us = peer->mutual_us + 2900 * SC_MS;
+	us = peer->mutual_us + 2800 * SC_MS;
 	while (f.now_us < us) {
 		f.now_us += 10 * SC_MS;
 		sc_timers(f.node[0], f.now_us, out);
@@ -469,6 +469,24 @@ TEST("a node's own pause forgives its peers as long a silence as it lasted, not 
 	CHECK(!peer->alive);
 	free(out);
 	fleet_stop(&f);
+}
+
+TEST("a node that is called only every 250 ms still notices a death")
+{
+	for (int near = 0; near < 2; near++) {
+		struct sc_out *out = malloc(sizeof(*out));
+		struct fleet f;
+
+		begin(&f, near ? 1 : 2, near ? 2 : 1);
+		fleet_run_in_steps(&f, 20 * SC_S, 250 * SC_MS);
+		CHECK(peer_of(&f)->alive);
+		f.dead[1] = true;
+		for (int i = 0; i < 4 * 10; i++)
+			sc_timers(f.node[0], f.now_us += 250 * SC_MS, out);
+		CHECK(!peer_of(&f)->alive);
+		free(out);
+		fleet_stop(&f);
+	}
 }
 
 /* Runs in small steps until cond, or a minute is over. */
