@@ -42,7 +42,7 @@ export class Metrics {
   }
 
   sum(name: string, label: string): number {
-    return [...this.by(name, label).values()].reduce((sum, value) => sum + value, 0)
+    return sumOf([...this.by(name, label).values()])
   }
 
   since(before: Metrics): Metrics {
@@ -66,22 +66,23 @@ function keyOf(name: string, labels: Labels): string {
 
 export type Equation = readonly [what: string, left: number, right: number]
 
-/** Reads until nodes neither send packets on nor wait for acknowledgements: a beginning to count from. */
+/** Reads until nodes neither send packets on nor, if news count, publish flows or wait for acknowledgements: a beginning to
+ * count from. News go on for long where many connections have ended. */
 export async function whenQuiet<Reading>(
   read: () => Promise<Reading>,
   nodesOf: (reading: Reading) => readonly Metrics[],
+  { news } = { news: true },
 ): Promise<Reading> {
   let before = ''
   for (let readings = 1; readings <= MAX_READINGS; readings++) {
     const reading = await read()
     const nodes = nodesOf(reading)
-    const waiting = nodes.reduce(
-      (sum, node) => sum + node.sum('peer_unacknowledged_batches', 'peer'),
-      0,
-    )
+    const waiting = news
+      ? sumOf(nodes.map((node) => node.sum('peer_unacknowledged_batches', 'peer')))
+      : 0
     const now = JSON.stringify(
       nodes.map((node) => [
-        ...node.by('published_flows_total', 'direction').values(),
+        ...(news ? node.by('published_flows_total', 'direction').values() : []),
         ...[...node.by('packets_total', 'exit')].filter(([exit]) => exit !== 'consumed'),
       ]),
     )
@@ -91,6 +92,8 @@ export async function whenQuiet<Reading>(
   }
   throw new Error(`the nodes are not quiet: ${before}`)
 }
+
+const sumOf = (numbers: readonly number[]): number => numbers.reduce((sum, one) => sum + one, 0)
 
 const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, READ_EVERY_MS))
 

@@ -90,8 +90,12 @@ async function judge(t: Test, world: World, row: Row, beginning: Beginning): Pro
   checkTroubles(t, noise, await watch.troubles())
   let grown: Grown = new Map()
   await checkEquations(t, async () => {
-    grown = growthOf(before, await readNodes(fleet))
-    return [...nodeEquations(grown, row.expected), ...(await webEquations(fleet, websBefore))]
+    const after = await readNodes(fleet)
+    grown = growthOf(before, after)
+    return [
+      ...nodeEquations(after, grown, row.expected),
+      ...(await webEquations(fleet, websBefore)),
+    ]
   })
   row.happened(t, world, grown)
 }
@@ -116,6 +120,7 @@ async function begin({ fleet, watch, streams }: World): Promise<Beginning> {
   const before = await whenQuiet(
     () => readNodes(fleet),
     (reading) => [...reading.values()].map(({ metrics }) => metrics),
+    { news: false },
   )
   const websBefore = await readWebs(fleet)
   return { before, websBefore, noise: await watch.troubles(), echoed }
@@ -124,13 +129,18 @@ async function begin({ fleet, watch, streams }: World): Promise<Beginning> {
 const readWebs = (fleet: TestFleet): Promise<Metrics[]> =>
   Promise.all(fleet.webs.map(({ steadycast }) => steadycast.metrics()))
 
-function nodeEquations(grown: Grown, expected: readonly string[]): readonly Equation[] {
-  return [...grown].flatMap(([{ name }, metrics]) => [
-    ...balanceOf(name, metrics, 'node'),
-    ...troublesOf(name, metrics, 'node').filter(
-      ([what]) => !expected.some((known) => what === `${name}: ${known}`),
-    ),
-  ])
+/** Sums hold since the beginning of each process: a reading to count from may come amid a publication. */
+function nodeEquations(
+  after: Reading,
+  grown: Grown,
+  expected: readonly string[],
+): readonly Equation[] {
+  return [
+    ...[...after].flatMap(([{ name }, { metrics }]) => balanceOf(name, metrics, 'node')),
+    ...[...grown]
+      .flatMap(([{ name }, metrics]) => troublesOf(name, metrics, 'node'))
+      .filter(([what]) => !expected.some((known) => what.endsWith(`: ${known}`))),
+  ]
 }
 
 async function webEquations(
@@ -141,7 +151,6 @@ async function webEquations(
   return fleet.webs.flatMap(({ machine: { name } }, at) => {
     const [from, to] = [before[at], after[at]]
     if (from === undefined || to === undefined) throw new Error(`${name} was not read`)
-    const grown = to.since(from)
-    return [...balanceOf(name, grown, 'backend'), ...troublesOf(name, grown, 'backend')]
+    return [...balanceOf(name, to, 'backend'), ...troublesOf(name, to.since(from), 'backend')]
   })
 }
