@@ -84,10 +84,20 @@ struct sc_record sc_make_record(const struct sc_node *node, const struct sc_flow
 	};
 }
 
+/* Whether a handshake of that time may still be under way. */
+static bool half_open_since(const struct sc_node *node, uint64_t us)
+{
+	return us != 0 && node->now_us - us <= (node->g->timeouts[0].half_open_s + SC_TICK_S) * SC_S;
+}
+
 bool sc_withholds(const struct sc_node *node)
 {
-	return node->withheld_us != 0 &&
-	       node->now_us - node->withheld_us <= (node->g->timeouts[0].half_open_s + SC_TICK_S) * SC_S;
+	return half_open_since(node, node->withheld_us);
+}
+
+bool sc_shed(const struct sc_node *node)
+{
+	return half_open_since(node, node->shed_us);
 }
 
 void sc_publish(struct sc_node *node, const struct sc_flow_entry *e, enum sc_flow_state state)
@@ -107,9 +117,10 @@ void sc_publish(struct sc_node *node, const struct sc_flow_entry *e, enum sc_flo
 		sc_publish_to(node, &node->peers[rows[i]], &r);
 }
 
-/* Makes room and an entry. A half-open flow that had to go is told as ended, if it
- * was this node's; one past its handshake lives on, and others may still know it. A
- * cached entry is no loss: its home still knows. */
+/* Makes room and an entry. A half-open flow that had to go is told as ended, if it was
+ * this node's, and nobody is to be certain that it is over: its ACK may be on its way
+ * to anywhere. One past its handshake lives on, and others may still know it. A cached
+ * entry is no loss: its home still knows. */
 static struct sc_flow_entry *insert(struct sc_node *node, uint64_t flow, uint32_t backend,
 				    enum sc_flow_state state)
 {
@@ -124,10 +135,14 @@ static struct sc_flow_entry *insert(struct sc_node *node, uint64_t flow, uint32_
 	e = sc_flow_insert(&node->table, flow, backend, state, node->tick, &evicted, &gone);
 	if (e && evicted != SC_EVICTED_NONE && !gone.cached) {
 		sc_count(node, counter[evicted]);
-		if (gone.state != SC_FLOW_HALF_OPEN)
+		if (gone.state != SC_FLOW_HALF_OPEN) {
 			node->forgot_us = node->now_us;
-		else if (owned(node, &gone))
+		} else if (owned(node, &gone)) {
+			node->withheld_us = node->now_us;
 			sc_publish(node, &gone, SC_FLOW_NONE);
+		} else {
+			node->shed_us = node->now_us;
+		}
 	}
 	return e;
 }
@@ -274,7 +289,9 @@ void sc_take_record(struct sc_node *node, const struct sc_record *r, uint16_t or
 	e = insert(node, r->flow, r->backend, r->state);
 	if (!e) {
 		/* One in its handshake is told again when it is past it. */
-		if (r->state != SC_FLOW_HALF_OPEN)
+		if (r->state == SC_FLOW_HALF_OPEN)
+			node->shed_us = node->now_us;
+		else
 			node->forgot_us = node->now_us;
 		return;
 	}

@@ -413,7 +413,8 @@ static bool told_since(const struct sc_peer *peer, uint64_t since_us)
 bool sc_certain(const struct sc_node *node, uint64_t since_us, uint64_t *missing)
 {
 	*missing = 0;
-	if (!node->filled || (node->forgot_us && node->now_us - node->forgot_us <= SC_COPY_S * SC_S))
+	if (!node->filled || sc_shed(node) ||
+	    (node->forgot_us && node->now_us - node->forgot_us <= SC_COPY_S * SC_S))
 		return false;
 	for (uint16_t i = 0; i < node->g->h.nodes; i++) {
 		const struct sc_peer *peer = &node->peers[i];

@@ -105,7 +105,8 @@ struct sc_node {
 	uint16_t tick;
 	bool filled;
 	uint64_t forgot_us;		/* when a living flow had to be forgotten, 0: never */
-	uint64_t withheld_us;		/* when a half-open flow was last not published, 0: never */
+	uint64_t withheld_us;		/* when a half-open flow of its own was last not published, or had to go, 0: never */
+	uint64_t shed_us;		/* when one of another PoP's last had to go */
 	uint64_t timers_us;		/* last call of the timers */
 	uint32_t walk_left;		/* buckets that this call may still walk */
 	struct sc_flow_table table;
@@ -212,6 +213,9 @@ void sc_publish(struct sc_node *node, const struct sc_flow_entry *e, enum sc_flo
 
 /* Whether a flow in its handshake may be known to this node alone. */
 bool sc_withholds(const struct sc_node *node);
+
+/* Whether flows in their handshake, of other PoPs, may have been forgotten here. */
+bool sc_shed(const struct sc_node *node);
 
 /* Takes over an entry that an earlier life of this node left, unless it has expired or
  * somebody told of the flow since. */

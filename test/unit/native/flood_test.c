@@ -121,6 +121,53 @@ TEST("a handshake is as old as its SYN, also where its owner told of it: the old
 	fleet_stop(&f);
 }
 
+TEST("a handshake that a flood drove out of a table is not taken for certain to be over, anywhere")
+{
+	struct fleet f;
+
+	fleet_start(&f, 2, 1, 2, 64);
+	fleet_run(&f, 5 * SC_S);
+	fleet_client(&f, 1, 1, CLIENT, 1, SYN, 0);
+	fleet_run(&f, 3 * SC_S);
+	flood(&f, 0, 500, SYN);
+	fleet_run(&f, SC_S);
+	CHECK(sc_flow_find(&f.node[0]->table, fleet_flow(CLIENT, 1)) == NULL);
+	CHECK(sc_flow_find(&f.node[1]->table, fleet_flow(CLIENT, 1)) == NULL);
+	fleet_run(&f, SC_S);
+	CHECK(f.node[1]->peers[0].withholds && !certain(&f, 1));
+	fleet_run_in_steps(&f, 70 * SC_S, 50 * SC_MS);
+	CHECK(certain(&f, 0) && certain(&f, 1));
+	fleet_stop(&f);
+}
+
+static void small_second(const struct fleet *f, int i, struct sc_node_options *o)
+{
+	(void)f;
+	if (i == 1)
+		o->flow_entries = 16;
+}
+
+TEST("nor one that only another PoP's table had no room for")
+{
+	struct fleet f;
+
+	fleet_shape(&f, 2, 1, 2);
+	f.options = small_second;
+	fleet_begin(&f, 1024);
+	fleet_run(&f, 5 * SC_S);
+	fleet_client(&f, 1, 1, CLIENT, 1, SYN, 0);
+	fleet_run(&f, 3 * SC_S);
+	flood(&f, 0, 100, SYN);
+	fleet_run(&f, 3 * SC_S);
+	CHECK(!f.node[1]->peers[0].withholds && certain(&f, 0));
+	CHECK(sc_shed(f.node[1]) && !certain(&f, 1));
+	fleet_client(&f, 2, 1, CLIENT, 1, ACK, 0);
+	CHECK_EQ(f.delivered_to >> 16, 0x0a01);
+	fleet_run_in_steps(&f, 70 * SC_S, 50 * SC_MS);
+	CHECK(certain(&f, 1));
+	fleet_stop(&f);
+}
+
 TEST("a flood of ACKs of nobody's flows crosses no PoP's border while this PoP is certain")
 {
 	struct fleet f;
