@@ -11,7 +11,7 @@ import { type Nginx, startNginx } from './nginx.js'
 import { newHashSeed, newKey, Steadycast, writeFleet, writeKeys } from './steadycast.js'
 import { sleep, WWW } from './traffic.js'
 
-/** From a node's death to its route's end: three times 100 ms, as deploy/bird will have it. */
+/** From a node's death to the end of its route: BFD with three times 100 ms. */
 const DETECTION_MS = 300
 
 const USUAL_WEIGHT = 10
