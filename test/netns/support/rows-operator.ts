@@ -12,7 +12,6 @@ async function rollOut(world: World, load: Load, ...keys: readonly string[]): Pr
     await steadycast.reload()
     await seeAll(world, load)
   }
-  await rotate(world, load)
 }
 
 const keyRotation: Row = {
