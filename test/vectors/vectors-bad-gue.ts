@@ -61,7 +61,14 @@ export function bothFaults<Parts extends PrivateParts & ControlParts>(a: Parts, 
 /** A FORWARD from the peer, sound but for what `parts` say. */
 export function privatePacket(peer: ScriptedPeer, backend: number, parts: PrivateParts): Bytes {
   const { path = peer.path, inner = SYN4 } = parts
-  const raw = { verb: 2, keyId: KEY.id, origin: peer.self.id, backend, ...parts.fields }
+  const raw = {
+    version: peer.version,
+    verb: 2,
+    keyId: KEY.id,
+    origin: peer.self.id,
+    backend,
+    ...parts.fields,
+  }
   const data = privateWithTag(path, KEY.key, raw, inner)
   const header = gueHeader({ hlen: 4, protoOrCtype: 4, ...parts.gue })
   return finish(path, 0xc000, join(header, spoilt(data, 8, parts)), parts)

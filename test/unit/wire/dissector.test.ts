@@ -82,7 +82,7 @@ if (spawnSync('tshark', ['--version']).status === 0) {
 
   t.test('tshark reads HELLO, PUBLISH and OWNER', async (t) => {
     const path = { from: a1.address, to: self.address }
-    const envelope = { origin: 101, senderBoot: 1n, receiverBoot: 2n, sequence: 3n }
+    const envelope = { version: 1, origin: 101, senderBoot: 1n, receiverBoot: 2n, sequence: 3n }
     const hello = encodeControl(path, KEY, {
       ...QUIET,
       ...envelope,

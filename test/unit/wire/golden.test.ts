@@ -26,6 +26,7 @@ const [BACKEND = 0] = fleet.pops[1]?.backends.map(({ id }) => id) ?? []
 const [BACKEND6 = 0] = fleet6.pops[1]?.backends.map(({ id }) => id) ?? []
 
 const ENVELOPE = {
+  version: 1,
   origin: 101,
   senderBoot: 0x0102030405060708n,
   receiverBoot: 0x1112131415161718n,
@@ -100,7 +101,7 @@ t.test('plain GUE to a backend', async (t) => {
 })
 
 t.test('FORWARD over IPv4 and IPv6', async (t) => {
-  const data = { verb: 'FORWARD', origin: 101 } as const
+  const data = { version: 1, verb: 'FORWARD', origin: 101 } as const
   const flow = flowOfPacket(fleet, SYN4)
   const four = encodePrivate(FOUR, KEY, flow, { ...data, backend: BACKEND }, SYN4)
   t.equal(hex(four), GOLDEN.forward)
