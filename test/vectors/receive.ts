@@ -4,7 +4,7 @@
 
 import type { Fleet, FleetNode, Service } from '../../src/fleet/model.js'
 import { type Bytes, Reader, sameBytes } from './bytes.js'
-import { flowId, PROTO } from './names.js'
+import { flowId, PROTO, popOfBackend } from './names.js'
 import { type Network, type Parsed, parse, parseNetwork, type Refusal, refuse } from './parse.js'
 import {
   AGE_MAX,
@@ -232,7 +232,9 @@ function receivePrivate(gue: Bytes, path: Path, receiver: Receiver): Received {
   if (!found.ok) return refused(found.reason)
   const near = isNeighbour(receiver.fleet, receiver.self.popId, path.from)
   if (verb === 'ASK' && !near) return refused('unknown_origin')
-  if (verb === 'FORWARD' && !isOfPop(receiver, backend)) return refused('wrong_backend')
+  if (verb === 'FORWARD' && popOfBackend(backend) !== receiver.self.popId) {
+    return refused('wrong_backend')
+  }
   if (verb === 'RELAY' && version < RELAY_VERSION) return refused('relay_unsupported')
   if (verb === 'RELAY' && near) return refused('unknown_origin')
   return { kind: 'private', path, version, verb, origin, backend, ...found.value }
@@ -241,16 +243,15 @@ function receivePrivate(gue: Bytes, path: Path, receiver: Receiver): Received {
 const speaks = ({ highest = HIGHEST_VERSION }: Receiver, version: number): boolean =>
   version >= LOWEST_VERSION && version <= highest
 
+/** Whether there is a version that the receiver and the sender of a HELLO both speak. */
+const isCommon = ({ highest: own = HIGHEST_VERSION }: Receiver, hello: Hello): boolean =>
+  hello.lowest <= own && hello.highest >= LOWEST_VERSION
+
 /** A configured node, not the receiver itself, under its own address. */
 function isOther(receiver: Receiver, id: number, address: string): boolean {
   return receiver.fleet.pops
     .flatMap(({ nodes }) => nodes)
     .some((node) => node.id === id && node.address === address && id !== receiver.self.id)
-}
-
-function isOfPop({ fleet, self }: Receiver, backend: number): boolean {
-  const pop = fleet.pops.find(({ id }) => id === self.popId)
-  return pop?.backends.some(({ id }) => id === backend) ?? false
 }
 
 function nameOf<Name extends string>(
@@ -294,8 +295,9 @@ function receiveControl(gue: Bytes, path: Path, receiver: Receiver): Received {
   if (!isOther(receiver, origin, path.from)) return refused('unknown_origin')
   const rest = bytes.subarray(CONTROL_BYTES)
   if (verb === 'HELLO' && rest.length !== HELLO_BYTES) return refused('bad_message')
-  const echo = verb === 'HELLO' ? readHello(new Reader(rest)).echo : 0n
-  const reason = receiver.session?.({ ...envelope, verb, echo })
+  const hello = verb === 'HELLO' ? readHello(new Reader(rest)) : undefined
+  if (hello !== undefined && !isCommon(receiver, hello)) return refused('unknown_version')
+  const reason = receiver.session?.({ ...envelope, verb, echo: hello?.echo ?? 0n })
   if (reason !== undefined) return refused(reason)
   const body = readBody(verb, rest)
   if (body === undefined) return refused('bad_message')

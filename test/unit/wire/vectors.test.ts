@@ -6,8 +6,10 @@ import { hex } from '../../vectors/bytes.js'
 import { Stage } from '../../vectors/stage.js'
 import { Cast, type Vector } from '../../vectors/vector.js'
 import { fleetVectors } from '../../vectors/vectors-fleet.js'
+import { reachVectors } from '../../vectors/vectors-reach.js'
 import { relayVectors } from '../../vectors/vectors-relay.js'
 import { serviceVectors } from '../../vectors/vectors-service.js'
+import { spillVectors } from '../../vectors/vectors-spill.js'
 import { stateVectors } from '../../vectors/vectors-state.js'
 
 const KEEPALIVE = ['hello_sent', 'hello_received', 'rx_packets', 'rx_bytes'] as const
@@ -52,4 +54,5 @@ const ofBothVersions = [...fleetVectors, ...stateVectors]
 for (const vector of [...serviceVectors, ...ofBothVersions, ...ofBothVersions.map(inVersion1)]) {
   t.test(vector.name, (t) => play(t, vector))
 }
-for (const vector of relayVectors) t.test(vector.name, (t) => play(t, vector))
+for (const vector of [...relayVectors, ...reachVectors, ...spillVectors])
+  t.test(vector.name, (t) => play(t, vector))
