@@ -84,6 +84,11 @@ const GOLDEN = {
     '010203040506070811121314151617182122232425262728792fa0469348a8c10000000000000003',
     '000100000000000091929394959697980020abcd41235678',
   ].join(''),
+  relay: [''].join(''),
+  relayWithout6: [''].join(''),
+  helloH: [''].join(''),
+  reach: [''].join(''),
+  publish2: [''].join(''),
   owner6: [
     '60000000005c1140fd000001000000000000000000000001fd000002000000000000000000000001',
     '17c017c0005cf0702080000016070065002800000102030405060708111213141516171821222324',
@@ -137,4 +142,41 @@ t.test('ages that do not fit saturate', async (t) => {
     hex(encodeControl(FOUR, KEY, { ...ENVELOPE, verb: 'OWNER', records: [record] })),
   )
   t.equal(saturated, expected)
+})
+
+t.test('RELAY with a backend and without', async (t) => {
+  const data = { version: 2, verb: 'RELAY', origin: 101 } as const
+  const flow = flowOfPacket(fleet, SYN4)
+  const four = encodePrivate(FOUR, KEY, flow, { ...data, backend: 0x0030abcd }, SYN4)
+  t.equal(hex(four), GOLDEN.relay)
+  const flow6 = flowOfPacket(fleet, SYN6)
+  const six = encodePrivate(SIX, KEY, flow6, { ...data, backend: 0 }, SYN6)
+  t.equal(hex(six), GOLDEN.relayWithout6)
+  const receiver = { fleet, self: nodeNamed(fleet, 'b1'), keys: [KEY] }
+  const expected = { kind: 'private', version: 2, verb: 'RELAY', origin: 101 } as const
+  t.match(receiveAtNode(four, receiver), { ...expected, backend: 0x0030abcd, inner: SYN4, flow })
+  const receiver6 = { fleet: fleet6, self: nodeNamed(fleet6, 'b1'), keys: [KEY] }
+  t.match(receiveAtNode(six, receiver6), { ...expected, backend: 0, inner: SYN6, flow: flow6 })
+  const old = { ...receiver, highest: 1 }
+  t.same(receiveAtNode(four, old), { kind: 'refused', reason: 'unknown_version' })
+})
+
+t.test('H, REACH and PUBLISH of version 2', async (t) => {
+  const receiver = { fleet, self: nodeNamed(fleet, 'b1'), keys: [KEY] }
+  const withholds: Message = { ...HELLO, withholds: true, walked: false, draining: false }
+  const reach: Message = { ...ENVELOPE, version: 2, verb: 'REACH', pops: [1, 0xabc] }
+  const publish: Message = {
+    ...ENVELOPE,
+    version: 2,
+    verb: 'PUBLISH',
+    batch: 3n,
+    records: [RECORD],
+  }
+  t.equal(hex(encodeControl(FOUR, KEY, withholds)), GOLDEN.helloH)
+  t.equal(hex(encodeControl(FOUR, KEY, reach)), GOLDEN.reach)
+  t.equal(hex(encodeControl(FOUR, KEY, publish)), GOLDEN.publish2)
+  const read = (bytes: string) => receiveAtNode(fromHex(bytes), receiver)
+  t.match(read(GOLDEN.helloH), { kind: 'control', message: withholds })
+  t.match(read(GOLDEN.reach), { kind: 'control', message: reach })
+  t.match(read(GOLDEN.publish2), { kind: 'control', message: publish })
 })
