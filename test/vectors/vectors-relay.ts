@@ -4,7 +4,6 @@ import type { Backend } from '../../src/fleet/model.js'
 import { type Bytes, pattern } from './bytes.js'
 import { answerTo, echoRequest, icmpError, quote, SYN_OPTIONS, tcp, udp } from './packets.js'
 import { CLIENT4, CLIENT6, popNamed, sampleFleet, VIP4, VIP6, withoutBackends } from './samples.js'
-import type { StageOptions } from './stage.js'
 import {
   type Cast,
   CONNECTION4,
@@ -285,7 +284,7 @@ const asHome: Vector = {
       },
     ]
   },
-  counts: { relay_received: 2, relay_unknown: 1, flows_new: 1, delivered_gue: 1, owner_sent: 1 },
+  counts: { relay_received: 2, first_refusal: 1, flows_new: 1, delivered_gue: 1, owner_sent: 1 },
 }
 
 const datagrams = (): readonly Bytes[] => [
@@ -315,41 +314,67 @@ const noBackend: Vector = {
   counts: { relay_received: 5, no_backend: 5 },
 }
 
-/** Sent on neither in the one case nor in the other, and never given to a backend. */
-function unknown(name: string, stage: StageOptions, silent: readonly string[]): Vector {
-  return {
-    name: `a RELAY of a flow that is not known here either is dropped, however often: ${name}`,
-    stage,
-    steps: (cast) => {
-      for (const peer of silent) cast.stage.silent.add(cast.peer(peer))
-      const answer = answerTo({ ...CONNECTION4, flags: 'A' }, 'PA', pattern(600))
-      const error = icmpError({
-        from: '192.0.2.254',
-        to: VIP4,
-        kind: 'too-big',
-        quote: quote(answer, 8),
-      })
-      const packets = [
-        ACK4,
-        tcp({ ...CONNECTION4, flags: 'SA' }),
-        tcp({ ...CONNECTION4, flags: 'FA' }),
-        tcp({ ...CONNECTION4, flags: 'R' }),
-        tcp({ ...CONNECTION4, flags: 'SR' }),
-        error,
-      ].map((packet) => relay(cast, packet))
-      return [
-        { afterUs: FIVE_SECONDS, packets, expect: [] },
-        { afterUs: 600_000n, packets, expect: [] },
-      ]
-    },
-    counts: { relay_received: 12, relay_unknown: 12 },
-  }
+/** Segments of a flow that nobody knows, none of which begins a connection, and an ICMP error about it. */
+const strays = (): readonly Bytes[] => [
+  ACK4,
+  tcp({ ...CONNECTION4, flags: 'SA' }),
+  tcp({ ...CONNECTION4, flags: 'FA' }),
+  tcp({ ...CONNECTION4, flags: 'R' }),
+  tcp({ ...CONNECTION4, flags: 'SR' }),
+]
+
+function tooBig(): Bytes {
+  const answer = answerTo({ ...CONNECTION4, flags: 'A' }, 'PA', pattern(600))
+  return icmpError({ from: '192.0.2.254', to: VIP4, kind: 'too-big', quote: quote(answer, 8) })
 }
 
-const unknownFlows: readonly Vector[] = [
-  unknown('all peers are heard', three, []),
-  unknown('one is not', three, ['c1']),
-]
+const unknownUncertain: Vector = {
+  name: 'a RELAY of a flow that is not known here either is dropped, however often, when that is not certain',
+  stage: { ...three, fleet: sampleFleet({ pops: 4 }), peers: ['a1', 'c1', 'd1'] },
+  steps: (cast) => {
+    cast.stage.silent.add(cast.peer('c1'))
+    const packets = [...strays(), tooBig()].map((packet) => relay(cast, packet))
+    return [
+      { afterUs: FIVE_SECONDS, packets, expect: [] },
+      { afterUs: 600_000n, packets, expect: [] },
+    ]
+  },
+  counts: { relay_received: 12, relay_unknown: 12 },
+}
+
+const unknownCertain: Vector = {
+  name: 'a RELAY of a flow that nobody knows goes to the Maglev choice when that is certain twice, but no ICMP error does',
+  stage: three,
+  steps: (cast) => {
+    const packets = [...strays(), tooBig()].map((packet) => relay(cast, packet))
+    return [
+      { packets, expect: [] },
+      { afterUs: 400_000n, packets, expect: [] },
+      {
+        afterUs: 200_000n,
+        packets,
+        expect: strays().map((packet) => cast.plain(packet, cast.choice(packet))),
+      },
+    ]
+  },
+  counts: {
+    relay_received: 18,
+    first_refusal: 10,
+    unknown_icmp: 3,
+    certain_no: 5,
+    delivered_gue: 5,
+  },
+}
+
+const unknownNoBackend: Vector = {
+  name: 'a RELAY of a flow that nobody knows, to a PoP without a backend, is dropped, not sent on',
+  stage: { ...three, fleet: withoutBackends(three.fleet, 'b') },
+  steps: (cast) => [
+    { packets: [relay(cast, ACK4)], expect: [] },
+    { afterUs: 600_000n, packets: [relay(cast, ACK4)], expect: [] },
+  ],
+  counts: { relay_received: 2, first_refusal: 1, certain_no: 1, no_backend: 1 },
+}
 
 const inVersion1: Vector = {
   name: 'RELAY in version 1 is dropped',
@@ -397,7 +422,9 @@ export const relayVectors: readonly Vector[] = [
   asHome,
   stateless,
   noBackend,
-  ...unknownFlows,
+  unknownUncertain,
+  unknownCertain,
+  unknownNoBackend,
   inVersion1,
   ofOwnPop,
 ]

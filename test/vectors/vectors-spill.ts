@@ -70,14 +70,15 @@ const spilledFlow: Vector = {
   counts: { spilled: 1, consumed: 1, owner_received: 1, forwarded: 3, misrouted_home: 3 },
 }
 
-const unspilled: Vector = {
-  name: 'a PoP without a backend keeps an unknown flow that does not begin',
+const deadFlow: Vector = {
+  name: 'an unknown flow that does not begin is handed on when nobody knows it for certain, twice',
   stage: { ...four, fleet: withoutBackends(four.fleet, 'b') },
-  steps: () => [
+  steps: (cast) => [
     { packets: [ACK4, tcp({ ...CONNECTION4, sport: 50000, flags: 'SA' })], expect: [] },
-    { afterUs: 600n * MS, packets: [ACK4], expect: [] },
+    { afterUs: 400n * MS, packets: [ACK4], expect: [] },
+    { afterUs: 200n * MS, packets: [ACK4], expect: [cast.relay(ACK4, 'd1')] },
   ],
-  counts: { first_refusal: 2, certain_no: 1, no_backend: 1 },
+  counts: { first_refusal: 3, certain_no: 1, spilled: 1 },
 }
 
 const spilledByHome: Vector = {
@@ -95,4 +96,4 @@ const spilledByHome: Vector = {
   counts: { ask_received: 1, spilled: 1 },
 }
 
-export const spillVectors: readonly Vector[] = [...spills, spilledFlow, unspilled, spilledByHome]
+export const spillVectors: readonly Vector[] = [...spills, spilledFlow, deadFlow, spilledByHome]
