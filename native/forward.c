@@ -49,20 +49,18 @@ static enum sc_reason way_of(struct sc_way *w)
 	if ((w->verb == SC_VERB_ASK || w->verb == SC_VERB_RELAY) &&
 	    (w->node->g->node_pop[w->origin] == w->node->g->own_pop) != (w->verb == SC_VERB_ASK))
 		return SC_DROP_unknown_origin;
-	if (!has_state(w) && w->verb != SC_VERB_FORWARD)
-		return stateless(w);
 	switch (w->verb) {
 	case SC_VERB_ASK:
 		sc_count(w->node, SC_C_ask_received);
-		return home(w);
+		return has_state(w) ? home(w) : stateless(w);
 	case SC_VERB_FORWARD:
 		sc_count(w->node, SC_C_forward_received);
 		return owner(w);
 	case SC_VERB_RELAY:
 		sc_count(w->node, SC_C_relay_received);
-		return relayed(w);
+		return has_state(w) ? relayed(w) : stateless(w);
 	default:
-		return ingress(w);
+		return has_state(w) ? ingress(w) : stateless(w);
 	}
 }
 
@@ -157,8 +155,9 @@ static enum sc_reason stateless(struct sc_way *w)
 }
 
 /* To a backend of another PoP: to the flow's owner node there, or past what lies
- * between. */
-static enum sc_reason forward(struct sc_way *w, uint32_t backend, uint16_t pop)
+ * between. known: what this node knows of the flow, if it does. */
+static enum sc_reason forward(struct sc_way *w, uint32_t backend, uint16_t pop,
+			      const struct sc_flow_entry *known)
 {
 	struct sc_node *node = w->node;
 	uint16_t row = pop == SC_NO_ROW ? SC_NO_ROW : sc_home(node, w->flow, pop);
@@ -169,9 +168,12 @@ static enum sc_reason forward(struct sc_way *w, uint32_t backend, uint16_t pop)
 	if (row == SC_NO_ROW)
 		return w->verb == SC_VERB_RELAY ? SC_DROP_peer_unreachable : sc_relay_known(w, pop, backend);
 	r = sc_gue_to_node(w, row, SC_VERB_FORWARD, backend);
-	if (r == SC_OK)
-		sc_count(node, SC_C_forwarded);
-	return r;
+	if (r != SC_OK)
+		return r;
+	sc_count(node, SC_C_forwarded);
+	if (known)
+		sc_count(node, known->cached ? SC_C_misrouted_cached : SC_C_misrouted_home);
+	return SC_OK;
 }
 
 /* Where a known flow goes. */
@@ -179,8 +181,7 @@ static enum sc_reason follow(struct sc_way *w, const struct sc_flow_entry *e, st
 {
 	if (at.pop == w->node->g->own_pop)
 		return at.row == SC_NO_ROW ? SC_DROP_backend_gone : deliver(w, at.row);
-	sc_count(w->node, e->cached ? SC_C_misrouted_cached : SC_C_misrouted_home);
-	return forward(w, e->backend, at.pop);
+	return forward(w, e->backend, at.pop, e);
 }
 
 static bool is_syn(const struct sc_way *w)
@@ -247,10 +248,10 @@ static enum sc_reason unknown(struct sc_way *w)
 	struct sc_refusal *slot = &node->refusals[(uint32_t)w->flow & (SC_NEGATIVE_SLOTS - 1)];
 	uint64_t past = node->now_us - slot->since_us, missing;
 
-	if (w->ip.kind != SC_KIND_TCP)
-		return SC_DROP_unknown_icmp;
 	if (!sc_certain(node, 0, &missing))
 		return w->verb == SC_VERB_RELAY ? SC_DROP_relay_unknown : sc_relay_unknown(w, missing);
+	if (w->ip.kind != SC_KIND_TCP)
+		return SC_DROP_unknown_icmp;
 	if (slot->since_us == 0 || slot->flow != w->flow || past > SC_NEGATIVE_US) {
 		*slot = (struct sc_refusal){ w->flow, node->now_us };
 		return SC_DROP_first_refusal;
@@ -296,33 +297,37 @@ static enum sc_reason home(struct sc_way *w)
  * help it. Handed on no more. */
 static enum sc_reason relayed(struct sc_way *w)
 {
-	const struct sc_flow_entry *e = sc_known(w->node, w->flow);
-	uint16_t pop;
+	uint16_t pop = sc_place_of(w->node->g, w->named).pop;
+	const struct sc_flow_entry *e;
 
-	if (w->named == 0 || (e && e->backend == w->named))
+	if (w->named == 0)
 		return home(w);
-	if (e) {
+	if (pop == w->node->g->own_pop)
+		return owner(w);
+	e = sc_known(w->node, w->flow);
+	if (e && e->backend != w->named) {
 		sc_owner_to(w->node, w->origin, e);
 		return SC_DROP_owner_differs;
 	}
-	pop = sc_place_of(w->node->g, w->named).pop;
-	return pop == w->node->g->own_pop ? owner(w) : forward(w, w->named, pop);
+	return forward(w, w->named, pop, e);
 }
 
 /* The owner node, or who stands in for it. */
 static enum sc_reason owner(struct sc_way *w)
 {
 	struct sc_node *node = w->node;
-	uint16_t backend = sc_find_backend(node->g, w->named);
+	struct sc_place at = sc_place_of(node->g, w->named);
 	struct sc_flow_entry *e;
 
-	if (backend == SC_NO_ROW || node->g->backend_pop[backend] != node->g->own_pop)
+	if (at.pop != node->g->own_pop)
 		return SC_DROP_wrong_backend;
 	e = sc_known(node, w->flow);
 	if (e && e->backend != w->named) {
 		sc_owner_to(node, w->origin, e);
 		return SC_DROP_owner_differs;
 	}
+	if (at.row == SC_NO_ROW)
+		return SC_DROP_backend_gone;
 	if (!e && w->ip.kind == SC_KIND_TCP) {
 		e = sc_record_flow(node, w->flow, w->named,
 				   is_syn(w) ? SC_FLOW_HALF_OPEN : SC_FLOW_ESTABLISHED,
@@ -332,7 +337,7 @@ static enum sc_reason owner(struct sc_way *w)
 	}
 	if (e)
 		sc_touch(node, e, w);
-	return deliver(w, backend);
+	return deliver(w, at.row);
 }
 
 /* Plain GUE from a node of this PoP: one of the backends that this node delivers to

@@ -9,11 +9,12 @@
 
 local GUE_PORT = 6080
 local CTYPE = 128
+local LOWEST_VERSION, HIGHEST_VERSION = 1, 2
 local PRIVATE_BYTES, CONTROL_BYTES, HELLO_BYTES, RECORD_BYTES = 16, 40, 56, 16
 
 local VERBS = {
 	[1] = "ASK", [2] = "FORWARD", [3] = "RELAY",
-	[4] = "HELLO", [5] = "PUBLISH", [6] = "OWNER",
+	[4] = "HELLO", [5] = "PUBLISH", [6] = "OWNER", [7] = "REACH",
 }
 local STATES = { [0] = "ended", [1] = "half-open", [2] = "established", [3] = "closing" }
 local PROTOS = { [4] = "IPv4", [41] = "IPv6" }
@@ -48,6 +49,7 @@ field("sequence", ProtoField.uint64("steadycast.sequence", "Sequence number", ba
 
 field("lowest", ProtoField.uint8("steadycast.hello.lowest", "Lowest version", base.DEC))
 field("highest", ProtoField.uint8("steadycast.hello.highest", "Highest version", base.DEC))
+field("withholds", ProtoField.bool("steadycast.hello.withholds", "Holds back half-open flows", 8, nil, 0x08))
 field("walked", ProtoField.bool("steadycast.hello.walked", "Table walk done", 8, nil, 0x04))
 field("draining", ProtoField.bool("steadycast.hello.draining", "Draining", 8, nil, 0x02))
 field("filled", ProtoField.bool("steadycast.hello.filled", "Filled", 8, nil, 0x01))
@@ -61,6 +63,8 @@ field("walk_end", ProtoField.uint64("steadycast.hello.walk_end", "Walk end", bas
 
 field("batch", ProtoField.uint64("steadycast.publish.batch", "Batch", base.DEC))
 field("count", ProtoField.uint16("steadycast.count", "Flows", base.DEC))
+field("pops", ProtoField.uint16("steadycast.reach.count", "PoPs not heard", base.DEC))
+field("pop", ProtoField.uint16("steadycast.reach.pop", "PoP not heard", base.DEC))
 field("flow", ProtoField.uint64("steadycast.flow", "Flow id", base.HEX))
 field("state", ProtoField.uint16("steadycast.flow.state", "State", base.DEC, STATES, 0xe000))
 field("age", ProtoField.uint16("steadycast.flow.age", "Age, units of 2 s", base.DEC, nil, 0x1fff))
@@ -104,6 +108,10 @@ local function head(tree, tvb)
 	return math.floor(first / 16), first % 16, tvb(6, 2):uint()
 end
 
+local function spoken(version)
+	return version >= LOWEST_VERSION and version <= HIGHEST_VERSION
+end
+
 local function private(tvb, pinfo, root, tree, proto)
 	if tvb:len() < 4 + PRIVATE_BYTES then
 		return refuse(tree, pinfo, "gue_bad_length")
@@ -113,14 +121,16 @@ local function private(tvb, pinfo, root, tree, proto)
 	tree:add(F.tag, tvb(12, 8))
 	local name = VERBS[verb] or "?"
 	pinfo.cols.info = string.format("%s from node %d", name, origin)
-	if verb ~= 1 then
+	if verb ~= 1 and tvb(8, 4):uint() ~= 0 then
 		pinfo.cols.info:append(string.format(" for backend 0x%08x", tvb(8, 4):uint()))
 	end
 	tree:append_text(", " .. name)
-	if version ~= 1 then
+	if not spoken(version) then
 		refuse(tree, pinfo, "unknown_version")
 	elseif verb < 1 or verb > 3 then
 		refuse(tree, pinfo, "unknown_verb")
+	elseif verb == 3 and version < 2 then
+		refuse(tree, pinfo, "relay_unsupported")
 	end
 	pinfo.cols.info:append(" | ")
 	inner(tvb(4 + PRIVATE_BYTES), pinfo, root, proto)
@@ -147,10 +157,24 @@ local function records(tvb, offset, pinfo, tree)
 	return count
 end
 
+local function reach(tvb, at, pinfo, tree)
+	local count = tvb(at, 2):uint()
+	tree:add(F.pops, tvb(at, 2))
+	at = at + 8
+	if count > 64 or tvb:len() - at ~= count * 2 then
+		refuse(tree, pinfo, "bad_message")
+	end
+	while at + 2 <= tvb:len() do
+		tree:add(F.pop, tvb(at, 2))
+		at = at + 2
+	end
+	return count
+end
+
 local function hello(tvb, at, tree)
 	tree:add(F.lowest, tvb(at, 1))
 	tree:add(F.highest, tvb(at + 1, 1))
-	for _, name in ipairs({ "walked", "draining", "filled" }) do
+	for _, name in ipairs({ "withholds", "walked", "draining", "filled" }) do
 		tree:add(F[name], tvb(at + 2, 1))
 	end
 	tree:add(F.fill, tvb(at + 4, 2))
@@ -177,9 +201,9 @@ local function control(tvb, pinfo, tree)
 	pinfo.cols.info = string.format("%s from node %d, sequence %s", name, origin, tvb(28, 8):uint64())
 	tree:append_text(", " .. name)
 	local body, at = length - 4 - CONTROL_BYTES, 4 + CONTROL_BYTES
-	if version ~= 1 then
+	if not spoken(version) then
 		return refuse(tree, pinfo, "unknown_version")
-	elseif verb < 4 or verb > 6 then
+	elseif verb < 4 or verb > (version < 2 and 6 or 7) then
 		return refuse(tree, pinfo, "unknown_verb")
 	elseif tvb(8, 2):uint() ~= body then
 		return refuse(tree, pinfo, "bad_message")
@@ -193,6 +217,8 @@ local function control(tvb, pinfo, tree)
 		pinfo.cols.info:append(string.format(", batch %s, %d flows", batch, count))
 	elseif verb == 6 and body >= 8 then
 		pinfo.cols.info:append(string.format(", %d flows", records(tvb, at, pinfo, tree)))
+	elseif verb == 7 and body >= 8 then
+		pinfo.cols.info:append(string.format(", %d PoPs not heard", reach(tvb, at, pinfo, tree)))
 	else
 		refuse(tree, pinfo, "bad_message")
 	end

@@ -13,7 +13,7 @@ import type { Bytes } from './bytes.js'
 import type { Receiver } from './receive.js'
 import { KEY, nodeNamed } from './samples.js'
 import { ScriptedPeer } from './session.js'
-import type { Key } from './wire.js'
+import { HIGHEST_VERSION, type Key } from './wire.js'
 
 export const MS = 1000n
 export const SECOND = 1000n * MS
@@ -45,6 +45,13 @@ export interface BenchOptions {
   readonly flowEntries?: number
   readonly bootId?: bigint
   readonly startUs?: bigint
+}
+
+/** What a test may want of a peer that it plays. */
+export interface PeerOptions {
+  /** The highest version that it speaks. */
+  readonly highest?: number
+  readonly rttUs?: bigint
 }
 
 export class Bench {
@@ -124,9 +131,10 @@ export class Bench {
     return out
   }
 
-  peer(name: string, boot = 0xbee5_0000_0000_0001n): ScriptedPeer {
+  peer(name: string, boot = 0xbee5_0000_0000_0001n, options: PeerOptions = {}): ScriptedPeer {
     const peer = nodeNamed(this.fleet, name)
-    return new ScriptedPeer(peer, this.self, { ...this.receiver, self: peer }, boot)
+    const receiver = { ...this.receiver, self: peer, highest: options.highest ?? HIGHEST_VERSION }
+    return new ScriptedPeer(peer, this.self, receiver, boot, options.rttUs)
   }
 
   /** Undefined: every packet in ended in one drop or exit. Else what is missing. */

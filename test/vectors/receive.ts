@@ -4,7 +4,7 @@
 
 import type { Fleet, FleetNode, Service } from '../../src/fleet/model.js'
 import { type Bytes, Reader, sameBytes } from './bytes.js'
-import { flowId, PROTO } from './names.js'
+import { flowId, PROTO, popOfBackend } from './names.js'
 import { type Network, type Parsed, parse, parseNetwork, type Refusal, refuse } from './parse.js'
 import {
   AGE_MAX,
@@ -21,8 +21,11 @@ import {
   HELLO_BYTES,
   type Head,
   type Hello,
+  HIGHEST_VERSION,
   type Key,
+  LOWEST_VERSION,
   MAX_BODY_BYTES,
+  MAX_REACH,
   MAX_RECORDS,
   type Message,
   type Path,
@@ -30,16 +33,19 @@ import {
   PRIVATE_VERB,
   type PrivateVerb,
   privateTag,
+  REACH_VERSION,
   RECORD_BYTES,
+  RELAY_VERSION,
   TAG_BYTES,
   TAG_OFFSET,
-  VERSION,
 } from './wire.js'
 
 export interface Receiver {
   readonly fleet: Fleet
   readonly self: FleetNode
   readonly keys: readonly Key[]
+  /** The highest version that it speaks. */
+  readonly highest?: number
   /** Judges a control message by its sender's session: the reason to refuse it, if there is one. */
   readonly session?: (head: Head) => string | undefined
 }
@@ -58,6 +64,7 @@ export type Received =
   | ({
       readonly kind: 'private'
       readonly path: Path
+      readonly version: number
       readonly verb: PrivateVerb
       readonly origin: number
       readonly backend: number
@@ -207,7 +214,8 @@ function receivePrivate(gue: Bytes, path: Path, receiver: Receiver): Received {
   if (header.protoOrCtype !== 4 && header.protoOrCtype !== 41) return refused('gue_bad_proto')
   const reader = new Reader(gue.subarray(GUE_BYTES))
   const versionVerb = reader.u8()
-  if (versionVerb >> 4 !== VERSION) return refused('unknown_version')
+  const version = versionVerb >> 4
+  if (!speaks(receiver, version)) return refused('unknown_version')
   const verb = nameOf(PRIVATE_VERB, versionVerb & 0xf)
   if (verb === undefined) return refused('unknown_verb')
   const keyId = reader.u8()
@@ -222,21 +230,28 @@ function receivePrivate(gue: Bytes, path: Path, receiver: Receiver): Received {
   if (!isOther(receiver, origin, path.from)) return refused('unknown_origin')
   const found = innerPacket(header.protoOrCtype, inner, receiver.fleet)
   if (!found.ok) return refused(found.reason)
-  if (verb === 'RELAY') return refused('relay_unsupported')
-  if (verb === 'FORWARD' && !isOfPop(receiver, backend)) return refused('wrong_backend')
-  return { kind: 'private', path, verb, origin, backend, ...found.value }
+  const near = isNeighbour(receiver.fleet, receiver.self.popId, path.from)
+  if (verb === 'ASK' && !near) return refused('unknown_origin')
+  if (verb === 'FORWARD' && popOfBackend(backend) !== receiver.self.popId) {
+    return refused('wrong_backend')
+  }
+  if (verb === 'RELAY' && version < RELAY_VERSION) return refused('relay_unsupported')
+  if (verb === 'RELAY' && near) return refused('unknown_origin')
+  return { kind: 'private', path, version, verb, origin, backend, ...found.value }
 }
+
+const speaks = ({ highest = HIGHEST_VERSION }: Receiver, version: number): boolean =>
+  version >= LOWEST_VERSION && version <= highest
+
+/** Whether there is a version that the receiver and the sender of a HELLO both speak. */
+const isCommon = ({ highest: own = HIGHEST_VERSION }: Receiver, hello: Hello): boolean =>
+  hello.lowest <= own && hello.highest >= LOWEST_VERSION
 
 /** A configured node, not the receiver itself, under its own address. */
 function isOther(receiver: Receiver, id: number, address: string): boolean {
   return receiver.fleet.pops
     .flatMap(({ nodes }) => nodes)
     .some((node) => node.id === id && node.address === address && id !== receiver.self.id)
-}
-
-function isOfPop({ fleet, self }: Receiver, backend: number): boolean {
-  const pop = fleet.pops.find(({ id }) => id === self.popId)
-  return pop?.backends.some(({ id }) => id === backend) ?? false
 }
 
 function nameOf<Name extends string>(
@@ -254,9 +269,12 @@ function receiveControl(gue: Bytes, path: Path, receiver: Receiver): Received {
   if (bytes.length < CONTROL_BYTES) return refused('bad_message')
   const reader = new Reader(bytes)
   const versionVerb = reader.u8()
-  if (versionVerb >> 4 !== VERSION) return refused('unknown_version')
+  const version = versionVerb >> 4
+  if (!speaks(receiver, version)) return refused('unknown_version')
   const verb = nameOf(CONTROL_VERB, versionVerb & 0xf)
-  if (verb === undefined) return refused('unknown_verb')
+  if (verb === undefined || (verb === 'REACH' && version < REACH_VERSION)) {
+    return refused('unknown_verb')
+  }
   const keyId = reader.u8()
   const key = receiver.keys.find(({ id }) => id === keyId)
   if (key === undefined) return refused('unknown_key')
@@ -266,6 +284,7 @@ function receiveControl(gue: Bytes, path: Path, receiver: Receiver): Received {
   if (!fits) return refused('bad_message')
   reader.u16()
   const envelope = {
+    version,
     origin,
     senderBoot: reader.u64(),
     receiverBoot: reader.u64(),
@@ -276,8 +295,9 @@ function receiveControl(gue: Bytes, path: Path, receiver: Receiver): Received {
   if (!isOther(receiver, origin, path.from)) return refused('unknown_origin')
   const rest = bytes.subarray(CONTROL_BYTES)
   if (verb === 'HELLO' && rest.length !== HELLO_BYTES) return refused('bad_message')
-  const echo = verb === 'HELLO' ? readHello(new Reader(rest)).echo : 0n
-  const reason = receiver.session?.({ ...envelope, verb, echo })
+  const hello = verb === 'HELLO' ? readHello(new Reader(rest)) : undefined
+  if (hello !== undefined && !isCommon(receiver, hello)) return refused('unknown_version')
+  const reason = receiver.session?.({ ...envelope, verb, echo: hello?.echo ?? 0n })
   if (reason !== undefined) return refused(reason)
   const body = readBody(verb, rest)
   if (body === undefined) return refused('bad_message')
@@ -301,6 +321,8 @@ export function readBody(verb: Message['verb'], bytes: Bytes): Body | undefined 
       const records = readRecords(reader)
       return records === undefined ? undefined : { verb, records }
     }
+    case 'REACH':
+      return readReach(reader)
   }
 }
 
@@ -317,6 +339,7 @@ function readHello(reader: Reader): Hello {
   return {
     lowest,
     highest,
+    withholds: (flags & 8) !== 0,
     walked: (flags & 4) !== 0,
     draining: (flags & 2) !== 0,
     filled: (flags & 1) !== 0,
@@ -328,6 +351,14 @@ function readHello(reader: Reader): Hello {
     batchesMask: reader.u64(),
     walkEnd: reader.u64(),
   }
+}
+
+function readReach(reader: Reader): Body | undefined {
+  if (reader.left < 8) return undefined
+  const count = reader.u16()
+  reader.take(6)
+  if (count > MAX_REACH || reader.left !== 2 * count) return undefined
+  return { verb: 'REACH', pops: Array.from({ length: count }, () => reader.u16()) }
 }
 
 function readRecords(reader: Reader): readonly FlowRecord[] | undefined {

@@ -93,6 +93,12 @@ function samplePop(id: number, options: FleetOptions): Pop {
   return { id, name, nodes, backends: deliver === 'local' ? own : others }
 }
 
+/** The fleet with no backend in these PoPs. */
+export function withoutBackends(fleet: Fleet, ...names: readonly string[]): Fleet {
+  const pops = fleet.pops.map((pop) => (names.includes(pop.name) ? { ...pop, backends: [] } : pop))
+  return { ...fleet, pops }
+}
+
 const idOf = ({ popId, name, address }: Pick<Backend, 'popId' | 'name' | 'address'>): number =>
   backendId(popId, name, address)
 

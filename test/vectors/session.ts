@@ -6,13 +6,16 @@ import type { FleetNode } from '../../src/fleet/model.js'
 import type { Bytes } from './bytes.js'
 import { type Receiver, receiveAtNode } from './receive.js'
 import {
+  type Body,
   type Envelope,
   encodeControl,
   encodePrivate,
   type FlowRecord,
   type Head,
   type Hello,
+  HIGHEST_VERSION,
   type Key,
+  LOWEST_VERSION,
   type Message,
   type Path,
   type PrivateData,
@@ -86,11 +89,12 @@ export class Batches {
 
 /** What a node says that has nothing and has sent nothing. */
 export const QUIET: Hello = {
-  lowest: 1,
-  highest: 1,
+  lowest: LOWEST_VERSION,
+  highest: HIGHEST_VERSION,
   filled: true,
   draining: false,
   walked: true,
+  withholds: false,
   fillPermille: 0,
   echo: 0n,
   echoDelayUs: 0,
@@ -113,15 +117,30 @@ export class ScriptedPeer {
   #batch = 0n
   #heardHello = 0n
   #heardHelloUs = 0n
+  /** HELLOs of the node that are on their way, the oldest first. */
+  #flying: { readonly sequence: bigint; readonly arrivesUs: bigint }[] = []
   #strangerBoot = 0n
+  #nodeHighest = LOWEST_VERSION
 
   constructor(
     readonly self: FleetNode,
     readonly node: FleetNode,
     readonly receiver: Receiver,
     readonly boot: bigint,
+    /** What the node shall measure as the round trip. */
+    readonly rttUs = 0n,
   ) {
     this.#session = new Session(boot)
+  }
+
+  /** The highest version that it speaks. */
+  get highest(): number {
+    return this.receiver.highest ?? HIGHEST_VERSION
+  }
+
+  /** In which it and the node speak; 1 before it has heard the node. */
+  get version(): number {
+    return Math.min(this.highest, this.#nodeHighest)
   }
 
   get path(): Path {
@@ -138,10 +157,11 @@ export class ScriptedPeer {
     return this.#sequence
   }
 
-  /** The next message's envelope. */
-  envelope(): Envelope {
+  /** The next message's envelope: a HELLO's, unless a version is named. */
+  envelope(version = LOWEST_VERSION): Envelope {
     this.#sequence++
     return {
+      version,
       origin: this.self.id,
       senderBoot: this.boot,
       receiverBoot: this.#session.peerBoot ?? this.#strangerBoot,
@@ -150,10 +170,16 @@ export class ScriptedPeer {
   }
 
   hello(nowUs: bigint, said: Partial<Hello & Envelope> = {}): Bytes {
+    while (this.#flying[0] !== undefined && this.#flying[0].arrivesUs <= nowUs) {
+      this.#heardHello = this.#flying[0].sequence
+      this.#heardHelloUs = this.#flying[0].arrivesUs
+      this.#flying.shift()
+    }
     const echo = this.#heardHello
     const delay = echo === 0n ? 0 : Number(nowUs - this.#heardHelloUs)
     return encodeControl(this.path, this.key, {
       ...QUIET,
+      highest: this.highest,
       batchesSent: this.#batch,
       ...this.#batches.acknowledgement,
       echo,
@@ -169,16 +195,26 @@ export class ScriptedPeer {
     const number = batch ?? this.#batch + 1n
     if (number > this.#batch) this.#batch = number
     const body = { verb: 'PUBLISH', batch: number, records } as const
-    return encodeControl(this.path, this.key, { ...this.envelope(), ...body })
+    return this.#say(body)
   }
 
   owner(records: readonly FlowRecord[]): Bytes {
-    return encodeControl(this.path, this.key, { ...this.envelope(), verb: 'OWNER', records })
+    return this.#say({ verb: 'OWNER', records })
+  }
+
+  /** The PoPs that it does not hear. */
+  reach(pops: readonly number[]): Bytes {
+    return this.#say({ verb: 'REACH', pops })
+  }
+
+  #say(body: Body): Bytes {
+    return encodeControl(this.path, this.key, { ...this.envelope(this.version), ...body })
   }
 
   /** A client's packet with private data. */
-  send(flow: bigint, data: Omit<PrivateData, 'origin'>, inner: Bytes): Bytes {
-    return encodePrivate(this.path, this.key, flow, { ...data, origin: this.self.id }, inner)
+  send(flow: bigint, said: Omit<PrivateData, 'origin' | 'version'>, inner: Bytes): Bytes {
+    const data = { ...said, origin: this.self.id, version: this.version }
+    return encodePrivate(this.path, this.key, flow, data, inner)
   }
 
   /** Takes in a control message of the real node. Undefined: the packet is not one for this peer. */
@@ -189,8 +225,8 @@ export class ScriptedPeer {
     const echo = message.verb === 'HELLO' ? message.echo : 0n
     const verdict = this.#session.judge({ ...message, echo }, this.#sequence)
     if (message.verb === 'HELLO' && verdict !== 'replayed' && verdict !== 'no_session') {
-      this.#heardHello = message.sequence
-      this.#heardHelloUs = nowUs
+      this.#flying.push({ sequence: message.sequence, arrivesUs: nowUs + this.rttUs })
+      this.#nodeHighest = message.highest
       this.#strangerBoot = message.senderBoot
     }
     if (message.verb === 'PUBLISH' && verdict === 'taken') this.#batches.take(message.batch)

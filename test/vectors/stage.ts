@@ -3,11 +3,11 @@
 // the page's rules and encodes again to the same bytes, else hear() throws.
 
 import type { OutPacket } from '../../src/dataplane/addon.js'
-import { Bench, type BenchOptions, MS, SECOND, TIMER_US } from './bench.js'
+import { Bench, type BenchOptions, MS, type PeerOptions, SECOND, TIMER_US } from './bench.js'
 import { type Bytes, hex, sameBytes } from './bytes.js'
 import { receiveAtNode } from './receive.js'
 import type { ScriptedPeer } from './session.js'
-import { encodeControl, type Message } from './wire.js'
+import { encodeControl, type Hello, type Message } from './wire.js'
 
 /** HELLOs inside a PoP; across PoPs there need not be as many, but may. */
 const HELLO_US = 100n * MS
@@ -15,6 +15,8 @@ const HELLO_US = 100n * MS
 export interface StageOptions extends BenchOptions {
   /** Nodes that a test plays, by name. */
   readonly peers?: readonly string[]
+  /** What is special about some of them. */
+  readonly special?: Readonly<Record<string, PeerOptions>>
 }
 
 export interface HeardBy {
@@ -27,10 +29,12 @@ export interface HeardBy {
 
 export class Stage {
   readonly bench: Bench
-  readonly peers: readonly ScriptedPeer[]
+  readonly peers: ScriptedPeer[]
   readonly heard: HeardBy[] = []
   /** Peers that say nothing of their own accord. */
   readonly silent = new Set<ScriptedPeer>()
+  /** What peers say in the HELLOs of their own accord that nobody else would. */
+  readonly sayings = new Map<ScriptedPeer, Partial<Hello>>()
   /** HELLOs that peers have sent of their own accord. */
   chatter = 0n
   /** True: the network loses this message of the node. */
@@ -40,7 +44,7 @@ export class Stage {
   constructor(options: StageOptions) {
     this.bench = new Bench(options)
     this.peers = (options.peers ?? []).map((name, i) =>
-      this.bench.peer(name, 0xbee5_0000_0000_0001n + BigInt(i)),
+      this.bench.peer(name, 0xbee5_0000_0000_0001n + BigInt(i), options.special?.[name]),
     )
   }
 
@@ -48,6 +52,14 @@ export class Stage {
     const peer = this.peers.find(({ self }) => self.name === name)
     if (peer === undefined) throw new RangeError(`no peer "${name}" on this stage`)
     return peer
+  }
+
+  /** The peer is another from now on: it has lost its session, and may speak other versions. */
+  restart(name: string, options: PeerOptions = {}): ScriptedPeer {
+    const before = this.peer(name)
+    const after = this.bench.peer(name, before.boot + 0x100n, options)
+    this.peers[this.peers.indexOf(before)] = after
+    return after
   }
 
   /** Every peer gets into a session; until the node is certain, when all others are played, or 5 s; and has walked its table again. */
@@ -74,7 +86,9 @@ export class Stage {
       for (const peer of this.peers) {
         if (this.silent.has(peer)) continue
         this.chatter++
-        rest.push(...this.listen(this.bench.send(peer.hello(this.bench.nowUs))))
+        rest.push(
+          ...this.listen(this.bench.send(peer.hello(this.bench.nowUs, this.sayings.get(peer)))),
+        )
       }
     }
     return rest

@@ -11,7 +11,14 @@ import { flowOf, serviceOf } from './receive.js'
 import { CLIENT4, CLIENT6, nodeNamed, popNamed, VIP4, VIP6 } from './samples.js'
 import type { ScriptedPeer } from './session.js'
 import type { Stage, StageOptions } from './stage.js'
-import { encodeControl, encodePlain, encodePrivate, type FlowRecord, type Key } from './wire.js'
+import {
+  encodeControl,
+  encodePlain,
+  encodePrivate,
+  type FlowRecord,
+  type Key,
+  type PrivateVerb,
+} from './wire.js'
 
 export interface Expected {
   readonly egress: 'wire' | 'local'
@@ -30,8 +37,8 @@ export interface Vector {
   /** A sentence. */
   readonly name: string
   readonly stage: StageOptions
-  /** Asked once, when all peers of the stage have joined. */
-  readonly steps: (cast: Cast) => readonly Step[]
+  /** Asked once, when all peers of the stage have joined; a generator is asked for a step when those before are played. */
+  readonly steps: (cast: Cast) => Iterable<Step>
   /** Every counter that moves, except the HELLOs that keep sessions alive. */
   readonly counts: Readonly<Record<string, number>>
 }
@@ -79,7 +86,7 @@ export class Cast {
     return { egress: 'wire', data: encodePlain(path, flow, packet) }
   }
 
-  forward(packet: Bytes, to: string, backend: Backend): Expected {
+  forward(packet: Bytes, to: string, backend: Pick<Backend, 'id'>): Expected {
     return this.#private(packet, to, 'FORWARD', backend.id)
   }
 
@@ -87,25 +94,31 @@ export class Cast {
     return this.#private(packet, to, 'ASK', 0)
   }
 
-  #private(packet: Bytes, to: string, verb: 'ASK' | 'FORWARD', backend: number): Expected {
+  /** With a backend of which the receiver's PoP shall hear, or without. */
+  relay(packet: Bytes, to: string, backend = 0): Expected {
+    return this.#private(packet, to, 'RELAY', backend)
+  }
+
+  #private(packet: Bytes, to: string, verb: PrivateVerb, backend: number): Expected {
     const path = { from: this.self.address, to: nodeNamed(this.fleet, to).address }
-    const data = { verb, origin: this.self.id, backend }
+    const data = { version: this.peer(to).version, verb, origin: this.self.id, backend }
     return {
       egress: 'wire',
       data: encodePrivate(path, this.key, this.flow(packet), data, packet),
     }
   }
 
-  /** The next message of the node to this peer, or the one after so many. */
-  owner(to: string, record: FlowRecord, later = 0n): Expected {
+  /** The next message of the node to this peer. */
+  owner(to: string, record: FlowRecord): Expected {
     const peer = this.peer(to)
     const path = { from: this.self.address, to: peer.self.address }
     const message = {
       verb: 'OWNER',
+      version: peer.version,
       origin: this.self.id,
       senderBoot: this.stage.bench.bootId,
       receiverBoot: peer.boot,
-      sequence: this.stage.nextSequence(peer) + later,
+      sequence: this.stage.nextSequence(peer),
       records: [record],
     } as const
     return { egress: 'wire', data: encodeControl(path, this.key, message) }

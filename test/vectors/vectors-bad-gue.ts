@@ -4,7 +4,7 @@
 
 import { type Bytes, join, patched, u16, u32, u64 } from './bytes.js'
 import { tcp } from './packets.js'
-import { KEY } from './samples.js'
+import { KEY, nodesOf } from './samples.js'
 import { QUIET, type ScriptedPeer } from './session.js'
 import { CONNECTION4, CONNECTION6 } from './vector.js'
 import {
@@ -14,6 +14,7 @@ import {
   encodeOuter,
   type GueFields,
   gueHeader,
+  type Hello,
   type Path,
   privateWithTag,
   type RawControl,
@@ -61,7 +62,14 @@ export function bothFaults<Parts extends PrivateParts & ControlParts>(a: Parts, 
 /** A FORWARD from the peer, sound but for what `parts` say. */
 export function privatePacket(peer: ScriptedPeer, backend: number, parts: PrivateParts): Bytes {
   const { path = peer.path, inner = SYN4 } = parts
-  const raw = { verb: 2, keyId: KEY.id, origin: peer.self.id, backend, ...parts.fields }
+  const raw = {
+    version: peer.version,
+    verb: 2,
+    keyId: KEY.id,
+    origin: peer.self.id,
+    backend,
+    ...parts.fields,
+  }
   const data = privateWithTag(path, KEY.key, raw, inner)
   const header = gueHeader({ hlen: 4, protoOrCtype: 4, ...parts.gue })
   return finish(path, 0xc000, join(header, spoilt(data, 8, parts)), parts)
@@ -96,7 +104,7 @@ const headerFaults: readonly Fault<Common>[] = [
   fault('GUE variant 3', 'gue_bad_variant', { gue: { variant: 3 } }),
 ]
 
-/** In the page's order. The peer is of another PoP; `other` is a node's id that is not the peer's. */
+/** In the page's order. The peer is of another PoP than the node; `other` is a node's id that is not the peer's. */
 export function privateFaults(
   peer: ScriptedPeer,
   other: number,
@@ -104,6 +112,11 @@ export function privateFaults(
 ): readonly Fault<PrivateParts>[] {
   const fields = (wrong: Partial<RawPrivate>): PrivateParts => ({ fields: wrong })
   const self = { from: peer.node.address, to: peer.node.address }
+  const neighbour = nodesOf(peer.receiver.fleet).find(
+    ({ id, popId }) => popId === peer.node.popId && id !== peer.node.id,
+  )
+  if (neighbour === undefined) throw new Error('the receiver has a neighbour')
+  const near = { from: neighbour.address, to: peer.node.address }
   return [
     ...headerFaults,
     fault('private data cut short', 'gue_bad_length', { cut: 19 }),
@@ -115,7 +128,9 @@ export function privateFaults(
     fault('a GUE proto that is not IP', 'gue_bad_proto', { gue: { protoOrCtype: 17 } }),
     fault('GUE proto 0', 'gue_bad_proto', { gue: { protoOrCtype: 0 } }),
     fault('version 0', 'unknown_version', fields({ version: 0 })),
-    fault('version 2', 'unknown_version', fields({ version: 2 })),
+    fault('version 0', 'unknown_version', fields({ version: 0 })),
+    fault('version 3', 'unknown_version', fields({ version: 3 })),
+    fault('version 15', 'unknown_version', fields({ version: 15 })),
     fault('verb 0', 'unknown_verb', fields({ verb: 0 })),
     fault('the verb of a control message', 'unknown_verb', fields({ verb: 4 })),
     fault('verb 15', 'unknown_verb', fields({ verb: 15 })),
@@ -137,11 +152,18 @@ export function privateFaults(
     fault('an address that is no VIP', 'no_service', {
       inner: tcp({ ...CONNECTION4, to: '198.51.100.99', flags: 'S' }),
     }),
-    fault('RELAY', 'relay_unsupported', fields({ verb: 3 })),
-    fault('RELAY without a backend', 'relay_unsupported', fields({ verb: 3, backend: 0 })),
+    fault('RELAY in version 1', 'relay_unsupported', fields({ version: 1, verb: 3 })),
+    fault('RELAY in version 1 without a backend', 'relay_unsupported', {
+      fields: { version: 1, verb: 3, backend: 0 },
+    }),
+    fault('RELAY from a node of the same PoP', 'unknown_origin', {
+      path: near,
+      fields: { version: 2, verb: 3, origin: neighbour.id },
+    }),
+    fault('ASK from another PoP', 'unknown_origin', fields({ verb: 1, backend: 0 })),
     fault('a backend of another PoP', 'wrong_backend', fields({ backend: foreignBackend })),
     fault('no backend', 'wrong_backend', fields({ backend: 0 })),
-    fault('a backend that is not configured', 'wrong_backend', fields({ backend: 0x00200001 })),
+    fault('a backend of no PoP', 'wrong_backend', fields({ backend: 0x00900001 })),
   ]
 }
 
@@ -154,6 +176,13 @@ const publish = (count: number, said = count, batch = 1n): ControlParts => ({
 const owner = (count: number, said = count): ControlParts => ({
   fields: { verb: 6 },
   body: records(count, said),
+})
+const reach = (count: number, said = count): ControlParts => ({
+  fields: { version: 2, verb: 7 },
+  body: join(u16(said), u16(0), u32(0), new Uint8Array(2 * count)),
+})
+const hello = (said: Partial<Hello>): ControlParts => ({
+  body: encodeBody({ verb: 'HELLO', ...QUIET, ...said }),
 })
 
 /** In the page's order, for a peer that is in a session with the node. */
@@ -168,10 +197,13 @@ export function controlFaults(peer: ScriptedPeer, other: number): readonly Fault
     fault('ctype 127', 'gue_bad_ctype', { gue: { protoOrCtype: 127 } }),
     fault('a GUE header and nothing else', 'bad_message', { cut: 4 }),
     fault('39 bytes of a control message', 'bad_message', { cut: 43 }),
-    fault('version 2', 'unknown_version', fields({ version: 2 })),
+    fault('version 0', 'unknown_version', fields({ version: 0 })),
+    fault('version 3', 'unknown_version', fields({ version: 3 })),
+    fault('version 15', 'unknown_version', fields({ version: 15 })),
     fault('verb 0', 'unknown_verb', fields({ verb: 0 })),
     fault('the verb of private data', 'unknown_verb', fields({ verb: 2 })),
-    fault('verb 7', 'unknown_verb', fields({ verb: 7 })),
+    fault('REACH in version 1', 'unknown_verb', fields({ version: 1, verb: 7 })),
+    fault('verb 8', 'unknown_verb', fields({ version: 2, verb: 8 })),
     fault('a key that nobody holds', 'unknown_key', fields({ keyId: 99 })),
     fault('a body shorter than it says', 'bad_message', fields({ bodyLength: 57 })),
     fault('a body longer than it says', 'bad_message', fields({ bodyLength: 55 })),
@@ -187,6 +219,8 @@ export function controlFaults(peer: ScriptedPeer, other: number): readonly Fault
     fault('a HELLO of 55 bytes', 'bad_message', { body: new Uint8Array(55) }),
     fault('a HELLO of 57 bytes', 'bad_message', { body: new Uint8Array(57) }),
     fault('a HELLO of 0 bytes', 'bad_message', { body: new Uint8Array(0) }),
+    fault('a HELLO of newer versions only', 'unknown_version', hello({ lowest: 3, highest: 4 })),
+    fault('a HELLO of no version', 'unknown_version', hello({ lowest: 0, highest: 0 })),
     fault('for another boot of the node', 'no_session', fields({ receiverBoot: 5n })),
     fault('a PUBLISH to nobody', 'no_session', {
       ...publish(1),
@@ -199,6 +233,14 @@ export function controlFaults(peer: ScriptedPeer, other: number): readonly Fault
     fault('an OWNER from another boot', 'no_session', {
       ...owner(1),
       fields: { verb: 6, senderBoot: 77n },
+    }),
+    fault('a REACH to nobody', 'no_session', {
+      ...reach(1),
+      fields: { version: 2, verb: 7, receiverBoot: 0n },
+    }),
+    fault('a REACH from another boot', 'no_session', {
+      ...reach(1),
+      fields: { version: 2, verb: 7, senderBoot: 77n },
     }),
     fault('a HELLO without a boot id', 'no_session', fields({ senderBoot: 0n })),
     fault('sequence number 0', 'replayed', fields({ sequence: 0n })),
@@ -214,5 +256,12 @@ export function controlFaults(peer: ScriptedPeer, other: number): readonly Fault
     fault('an OWNER of 7 bytes', 'bad_message', { fields: { verb: 6 }, body: new Uint8Array(7) }),
     fault('an OWNER of no flow', 'bad_message', owner(0)),
     fault('an OWNER of 65535 flows that holds 1', 'bad_message', owner(1, 65535)),
+    fault('a REACH of 0 bytes', 'bad_message', { ...reach(0), body: new Uint8Array(0) }),
+    fault('a REACH of 7 bytes', 'bad_message', { ...reach(0), body: new Uint8Array(7) }),
+    fault('a REACH of 9 bytes', 'bad_message', { ...reach(0), body: new Uint8Array(9) }),
+    fault('a REACH of 65 PoPs', 'bad_message', reach(65)),
+    fault('a REACH of no PoP that holds 1', 'bad_message', reach(1, 0)),
+    fault('a REACH of 2 PoPs that holds 1', 'bad_message', reach(1, 2)),
+    fault('a REACH of 32768 PoPs that holds none', 'bad_message', reach(0, 32768)),
   ]
 }

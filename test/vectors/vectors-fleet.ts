@@ -2,7 +2,7 @@
 
 import { type Bytes, pattern } from './bytes.js'
 import { answerTo, icmpError, quote, SYN_OPTIONS, tcp, udp } from './packets.js'
-import { CLIENT4, sampleFleet, VIP4 } from './samples.js'
+import { CLIENT4, popNamed, sampleFleet, VIP4 } from './samples.js'
 import {
   type Cast,
   CONNECTION4,
@@ -26,26 +26,25 @@ const fourNodes = {
 } as const
 
 /** A record of the connection's flow at the Maglev choice of a PoP. */
-function recordOf(
+export function recordOf(
   cast: Cast,
   packet: Bytes,
-  pop: 'a' | 'b',
+  pop: string,
   state: FlowState = 'established',
   age = 5,
 ): FlowRecord {
-  const chosen = cast.fleet.pops.find(({ name }) => name === pop) ?? cast.pop
-  const { id } = cast.choice(packet, chosen)
+  const { id } = cast.choice(packet, popNamed(cast.fleet, pop))
   return { flow: cast.flow(packet), backend: id, state, age, idle: 0 }
 }
 
-const popA = (cast: Cast) => cast.fleet.pops.find(({ name }) => name === 'a') ?? cast.pop
+const popA = (cast: Cast) => popNamed(cast.fleet, 'a')
 
-const ack = (connection: Connection) =>
+export const ack = (connection: Connection) =>
   tcp({ ...connection, flags: 'PA', seq: 7001, ack: 9001, payload: pattern(300) })
 
 /** A1 publishes the connection, and the node has acknowledged it. */
-function published(cast: Cast, packet: Bytes, from = 'a1'): Step {
-  const record = recordOf(cast, packet, 'a')
+export function published(cast: Cast, packet: Bytes, from = 'a1', pop = 'a'): Step {
+  const record = recordOf(cast, packet, pop)
   return { packets: [cast.peer(from).publish([record])], expect: [] }
 }
 

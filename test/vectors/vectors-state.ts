@@ -1,10 +1,9 @@
 // Packet vectors of refusals that depend on what a node knows, and of packets that do not fit the path. See vector.ts.
 
-import type { Fleet } from '../../src/fleet/model.js'
 import { type Bytes, pattern } from './bytes.js'
 import { PROTO } from './names.js'
 import { fragments, icmpError, type TcpFields, tcp, udp, udpDatagram } from './packets.js'
-import { CLIENT4, CLIENT6, sampleFleet, VIP4, VIP6 } from './samples.js'
+import { CLIENT4, CLIENT6, sampleFleet, VIP4, VIP6, withoutBackends } from './samples.js'
 import { type Cast, CONNECTION4, CONNECTION6, type Vector } from './vector.js'
 
 const twoPops = { fleet: sampleFleet({ pops: 2 }), node: 'b1', peers: ['a1'] } as const
@@ -15,14 +14,9 @@ const ROOM = 1500 - 20 - 8 - 4
 const ICMP4_MAX = 576
 const ICMP6_MAX = 1280
 
-function withoutBackends(fleet: Fleet, name: string): Fleet {
-  const pops = fleet.pops.map((pop) => (pop.name === name ? { ...pop, backends: [] } : pop))
-  return { ...fleet, pops }
-}
-
 const noBackend: Vector = {
-  name: 'a PoP without a backend of the pool drops what is new',
-  stage: { ...twoPops, fleet: withoutBackends(twoPops.fleet, 'b') },
+  name: 'a fleet without a backend of the pool drops what is new',
+  stage: { ...twoPops, fleet: withoutBackends(twoPops.fleet, 'a', 'b') },
   steps: () => [
     {
       packets: [
@@ -42,16 +36,39 @@ const publish = (cast: Cast, packet: Bytes, backend: number): Bytes =>
     .publish([{ flow: cast.flow(packet), backend, state: 'established', age: 5, idle: 0 }])
 
 const strangeBackends: Vector = {
-  name: 'a publication that names a backend that is not configured makes nothing known',
+  name: 'a publication that names a backend of no configured PoP makes nothing known',
   stage: twoPops,
   steps: (cast) => {
     const packet = tcp({ ...CONNECTION4, flags: 'A' })
-    return [0, 0x00100001, 0x00900001].map((backend) => ({
+    return [0, 1, 0x00900001, 0xffffffff].map((backend) => ({
       packets: [publish(cast, packet, backend), packet],
       expect: [],
     }))
   },
-  counts: { consumed: 3, publish_flows_received: 3, first_refusal: 3 },
+  counts: { consumed: 4, publish_flows_received: 4, first_refusal: 4 },
+}
+
+const newBackends: Vector = {
+  name: 'a backend that is not configured is of the PoP that its id names',
+  stage: twoPops,
+  steps: (cast) => {
+    const theirs = tcp({ ...CONNECTION4, flags: 'A' })
+    const ours = tcp({ ...CONNECTION4, sport: 40002, flags: 'A' })
+    return [
+      {
+        packets: [publish(cast, theirs, 0x00100001), theirs],
+        expect: [cast.forward(theirs, 'a1', { id: 0x00100001 })],
+      },
+      { packets: [publish(cast, ours, 0x00200001), ours], expect: [] },
+    ]
+  },
+  counts: {
+    consumed: 2,
+    publish_flows_received: 2,
+    forwarded: 1,
+    misrouted_home: 1,
+    backend_gone: 1,
+  },
 }
 
 /** The peer has been silent for longer than three of its HELLOs. */
@@ -195,6 +212,7 @@ const segments: readonly Vector[] = [CONNECTION4, CONNECTION6].map((connection) 
 export const stateVectors: readonly Vector[] = [
   noBackend,
   strangeBackends,
+  newBackends,
   deadOwner,
   uncertain,
   tooLong,

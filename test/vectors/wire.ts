@@ -9,7 +9,9 @@ import { ip, wireAddress } from './packets.js'
 import { sipHashBytes } from './siphash.js'
 
 export const GUE_PORT = 6080
-export const VERSION = 1
+/** Versions that the page speaks of. HELLO is sent in the lowest. */
+export const LOWEST_VERSION = 1
+export const HIGHEST_VERSION = 2
 export const CTYPE = 128
 export const GUE_BYTES = 4
 export const PRIVATE_BYTES = 16
@@ -21,11 +23,16 @@ export const TAGGED_INNER_BYTES = 64
 export const MAX_RECORDS = 64
 export const RECORD_BYTES = 16
 export const HELLO_BYTES = 56
+/** PoPs in one REACH. */
+export const MAX_REACH = 64
 /** Of a PUBLISH that is full. */
 export const MAX_BODY_BYTES = 16 + MAX_RECORDS * RECORD_BYTES
 
 export const PRIVATE_VERB = { ASK: 1, FORWARD: 2, RELAY: 3 } as const
-export const CONTROL_VERB = { HELLO: 4, PUBLISH: 5, OWNER: 6 } as const
+export const CONTROL_VERB = { HELLO: 4, PUBLISH: 5, OWNER: 6, REACH: 7 } as const
+/** The version that a verb needs, where that is not the lowest. */
+export const REACH_VERSION = 2
+export const RELAY_VERSION = 2
 export const FLOW_STATE = { ended: 0, 'half-open': 1, established: 2, closing: 3 } as const
 /** The field has 13 bits, of which no more is used. */
 export const AGE_MAX = 511
@@ -47,6 +54,7 @@ export type PrivateVerb = keyof typeof PRIVATE_VERB
 export type FlowState = keyof typeof FLOW_STATE
 
 export interface PrivateData {
+  readonly version: number
   readonly verb: PrivateVerb
   readonly origin: number
   readonly backend: number
@@ -62,6 +70,7 @@ export interface FlowRecord {
 }
 
 export interface Envelope {
+  readonly version: number
   readonly origin: number
   readonly senderBoot: bigint
   readonly receiverBoot: bigint
@@ -74,6 +83,8 @@ export interface Hello {
   readonly filled: boolean
   readonly draining: boolean
   readonly walked: boolean
+  /** H: half-open flows are held back, because there are too many new ones. */
+  readonly withholds: boolean
   readonly fillPermille: number
   readonly echo: bigint
   readonly echoDelayUs: number
@@ -91,6 +102,11 @@ export type Body =
       readonly records: readonly FlowRecord[]
     }
   | { readonly verb: 'OWNER'; readonly records: readonly FlowRecord[] }
+  | {
+      readonly verb: 'REACH'
+      /** PoPs of which the sender hears no node. */
+      readonly pops: readonly number[]
+    }
 
 export type Message = Envelope & Body
 
@@ -149,7 +165,7 @@ export function encodePlain(path: Path, flow: bigint, inner: Bytes): Bytes {
 
 /** The first 8 bytes of private data as numbers, so that a test can send what the page forbids. */
 export interface RawPrivate {
-  readonly version?: number
+  readonly version: number
   readonly verb: number
   readonly keyId: number
   readonly origin: number
@@ -158,7 +174,7 @@ export interface RawPrivate {
 
 /** Private data with a right tag, under any key id, and the inner packet behind it. */
 export function privateWithTag(path: Path, key: Bytes, raw: RawPrivate, inner: Bytes): Bytes {
-  const { version = VERSION, verb, keyId, origin, backend } = raw
+  const { version, verb, keyId, origin, backend } = raw
   const head = join(Uint8Array.of((version << 4) | verb, keyId), u16(origin), u32(backend))
   return join(head, privateTag(path, key, head, inner), inner)
 }
@@ -188,7 +204,6 @@ export function encodePrivate(
 
 /** A control message's fixed part as numbers, so that a test can send what the page forbids. */
 export interface RawControl extends Envelope {
-  readonly version?: number
   readonly verb: number
   readonly keyId: number
   /** The length of the body, unless a test lies. */
@@ -197,7 +212,7 @@ export interface RawControl extends Envelope {
 
 /** From `version` to the end of the body, with a right tag. */
 export function controlWithTag(path: Path, key: Bytes, raw: RawControl, body: Bytes): Bytes {
-  const { version = VERSION, verb, keyId, bodyLength = body.length } = raw
+  const { version, verb, keyId, bodyLength = body.length } = raw
   const untagged = join(
     Uint8Array.of((version << 4) | verb, keyId),
     u16(raw.origin),
@@ -226,12 +241,14 @@ export function encodeBody(body: Body): Bytes {
       return join(u64(body.batch), encodeRecords(body.records))
     case 'OWNER':
       return encodeRecords(body.records)
+    case 'REACH':
+      return join(u16(body.pops.length), u16(0), u32(0), ...body.pops.map(u16))
   }
 }
 
 function encodeHello(hello: Hello): Bytes {
-  const { walked, draining, filled } = hello
-  const flags = (walked ? 4 : 0) | (draining ? 2 : 0) | (filled ? 1 : 0)
+  const { withholds, walked, draining, filled } = hello
+  const flags = (withholds ? 8 : 0) | (walked ? 4 : 0) | (draining ? 2 : 0) | (filled ? 1 : 0)
   return join(
     Uint8Array.of(hello.lowest, hello.highest, flags, 0),
     u16(hello.fillPermille),

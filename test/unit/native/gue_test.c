@@ -321,7 +321,7 @@ TEST("FORWARD is delivered or dropped, never sent on, and its backend must be of
 	n = make_private(&f, b, 2, 1, fleet_node_id(2, 1), 2, fleet_backend_id(3, 1), inner, len);
 	CHECK_EQ(drop_of(&f, 0, b, n), SC_DROP_wrong_backend);
 	n = make_private(&f, b, 2, 1, fleet_node_id(2, 1), 2, fleet_backend_id(1, 9), inner, len);
-	CHECK_EQ(drop_of(&f, 0, b, n), SC_DROP_wrong_backend);
+	CHECK_EQ(drop_of(&f, 0, b, n), SC_DROP_backend_gone);
 	n = make_private(&f, b, 2, 1, fleet_node_id(2, 1), 2, 0, inner, len);
 	CHECK_EQ(drop_of(&f, 0, b, n), SC_DROP_wrong_backend);
 	n = make_private(&f, b, 2, 1, fleet_node_id(2, 1), 3, fleet_backend_id(1, 1), inner, len);

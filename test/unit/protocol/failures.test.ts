@@ -31,6 +31,11 @@ function isPublish(fleet: VirtualFleet, transit: Transit): boolean {
   return found?.kind === 'control' && found.message.verb === 'PUBLISH'
 }
 
+function isRelay(fleet: VirtualFleet, transit: Transit): boolean {
+  const found = received(fleet, transit)
+  return found?.kind === 'private' && found.verb === 'RELAY'
+}
+
 /** Connections whose home in PoP a is this node, open there. */
 function openAt(fleet: VirtualFleet, home: string, count: number, from = 40000): Client[] {
   const clients: Client[] = []
@@ -108,7 +113,7 @@ t.test('a single node that restarts learns its own flows back from the other PoP
 
 t.test('a lost publication is sent again, and until then nobody guesses', async (t) => {
   const fleet = settled(2, 1)
-  fleet.lose = (transit) => isPublish(fleet, transit)
+  fleet.lose = (transit) => isPublish(fleet, transit) || isRelay(fleet, transit)
   const clients = Array.from({ length: 10 }, (_, i) => new Client(fleet, 40000 + i))
   for (const client of clients) client.open('a1')
   for (let i = 0; i < 10; i++) {
@@ -118,6 +123,24 @@ t.test('a lost publication is sent again, and until then nobody guesses', async 
   fleet.lose = () => false
   fleet.run(2n * SECOND)
   for (const client of clients) t.ok(client.send('b1'), 'known now')
+  t.same(split(clients), [])
+  t.equal(fleet.total('certain_no'), 0n)
+  t.same(fleet.unaccounted(), [])
+})
+
+t.test('until a publication arrives its packets are handed to the PoP that may know', async (t) => {
+  const fleet = settled(2, 1)
+  fleet.lose = (transit) => isPublish(fleet, transit)
+  const clients = Array.from({ length: 10 }, (_, i) => new Client(fleet, 40000 + i))
+  for (const client of clients) client.open('a1')
+  fleet.run(1100n * MS) // The HELLO that tells of the batch.
+  for (let i = 0; i < 3; i++) for (const client of clients) t.ok(client.send('b1'))
+  t.equal(
+    fleet.count('b1', 'relayed'),
+    10n,
+    'the first packet; the OWNER that answers tells the rest',
+  )
+  t.equal(fleet.count('b1', 'forwarded'), 20n)
   t.same(split(clients), [])
   t.equal(fleet.total('certain_no'), 0n)
   t.same(fleet.unaccounted(), [])

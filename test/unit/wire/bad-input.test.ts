@@ -6,7 +6,7 @@ import { Bench, moved } from '../../vectors/bench.js'
 import type { Bytes } from '../../vectors/bytes.js'
 import { type Receiver, receiveAtNode } from '../../vectors/receive.js'
 import { backendsOf, nodeNamed, popNamed, sampleFleet } from '../../vectors/samples.js'
-import { Session } from '../../vectors/session.js'
+import { type ScriptedPeer, Session } from '../../vectors/session.js'
 import { Stage } from '../../vectors/stage.js'
 import { badPackets } from '../../vectors/vectors-bad.js'
 import {
@@ -82,21 +82,25 @@ function sameThing(a: object, b: object): boolean {
   return keys(a).some((key) => keys(b).includes(key))
 }
 
-t.test('private data that nobody may send', async (t) => {
-  const stage = new Stage({ fleet, node: 'b1', peers: ['a1', 'a2', 'b2'] })
+/** Node b1, and a1 speaks this version with it. */
+function joined(version: number): { readonly stage: Stage; readonly peer: ScriptedPeer } {
+  const special = { a1: { highest: version } }
+  const stage = new Stage({ fleet, node: 'b1', peers: ['a1', 'a2', 'b2'], special })
   stage.join()
-  const peer = stage.peer('a1')
+  return { stage, peer: stage.peer('a1') }
+}
+
+async function privateData(t: Test, version: number): Promise<void> {
+  const { stage, peer } = joined(version)
   const faults = privateFaults(peer, OTHER, FOREIGN_BACKEND)
   faultByFault(t, stage, stage.bench.receiver, faults, (parts) =>
     privatePacket(peer, OWN_BACKEND, parts),
   )
   t.equal(stage.bench.accounted(), undefined)
-})
+}
 
-t.test('control messages that nobody may send', async (t) => {
-  const stage = new Stage({ fleet, node: 'b1', peers: ['a1', 'a2', 'b2'] })
-  stage.join()
-  const peer = stage.peer('a1')
+async function controlMessages(t: Test, version: number): Promise<void> {
+  const { stage, peer } = joined(version)
   const before = stage.bench.look()
   const own = new Session(stage.bench.bootId)
   const head = { ...peer.envelope(), verb: 'HELLO', echo: 1n } as const
@@ -108,11 +112,18 @@ t.test('control messages that nobody may send', async (t) => {
   }
   const faults = controlFaults(peer, OTHER)
   faultByFault(t, stage, { ...stage.bench.receiver, session }, faults, (parts) =>
-    controlPacket(peer, peer.envelope(), parts),
+    controlPacket(peer, peer.envelope(version), parts),
   )
   t.same(stage.bench.look().peers, before.peers, 'all peers are as they were')
   t.equal(stage.bench.accounted(), undefined)
-})
+}
+
+for (const version of [1, 2]) {
+  t.test(`private data that nobody may send, version ${version}`, (t) => privateData(t, version))
+  t.test(`control messages that nobody may send, version ${version}`, (t) =>
+    controlMessages(t, version),
+  )
+}
 
 t.test('the fleet has the backends that the faults speak of', async (t) => {
   const ids = backendsOf(fleet).map(({ id }) => id)

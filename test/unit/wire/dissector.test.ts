@@ -24,8 +24,11 @@ import {
   CTYPE,
   encodeControl,
   encodePlain,
+  encodePrivate,
   FLOW_STATE,
   GUE_PORT,
+  HIGHEST_VERSION,
+  LOWEST_VERSION,
   PRIVATE_VERB,
 } from '../../vectors/wire.js'
 
@@ -40,6 +43,7 @@ t.test('the dissector has the names and numbers of the page', async (t) => {
     t.ok(lua.includes(`[${state}] = "${name}"`), name)
   }
   t.match(lua, `local GUE_PORT = ${GUE_PORT}\n`)
+  t.match(lua, `HIGHEST_VERSION = ${LOWEST_VERSION}, ${HIGHEST_VERSION}\n`)
   t.match(lua, `local CTYPE = ${CTYPE}\n`)
 })
 
@@ -82,26 +86,34 @@ if (spawnSync('tshark', ['--version']).status === 0) {
 
   t.test('tshark reads HELLO, PUBLISH and OWNER', async (t) => {
     const path = { from: a1.address, to: self.address }
-    const envelope = { origin: 101, senderBoot: 1n, receiverBoot: 2n, sequence: 3n }
+    const envelope = { version: 1, origin: 101, senderBoot: 1n, receiverBoot: 2n, sequence: 3n }
     const hello = encodeControl(path, KEY, {
       ...QUIET,
       ...envelope,
       verb: 'HELLO',
       draining: true,
       walked: false,
+      withholds: true,
       fillPermille: 512,
       echo: 99n,
       echoDelayUs: 1234,
       batchesMask: 5n,
     })
-    const names = ['verb', 'sequence', 'hello.filled', 'hello.draining', 'hello.walked']
+    const names = [
+      'verb',
+      'sequence',
+      'hello.filled',
+      'hello.draining',
+      'hello.walked',
+      'hello.withholds',
+    ]
     const more = ['hello.fill', 'hello.echo', 'hello.echo_delay', 'hello.mask']
     t.same(
       dissect(
         [hello],
         [...names, ...more].map((name) => `steadycast.${name}`),
       ),
-      ['4\t3\t1\t1\t0\t512\t99\t1234\t0x0000000000000005'],
+      ['4\t3\t1\t1\t0\t1\t512\t99\t1234\t0x0000000000000005'],
     )
     const batches = [
       'verb',
@@ -121,6 +133,34 @@ if (spawnSync('tshark', ['--version']).status === 0) {
     )
   })
 
+  t.test('tshark reads RELAY and REACH of version 2, and refuses them in version 1', async (t) => {
+    const inner = tcp({ ...CONNECTION4, flags: 'S' })
+    const flow = flowOfPacket(fleet, inner)
+    const path = { from: a1.address, to: self.address }
+    const relays = [2, 1].flatMap((version) =>
+      [0x0030abcd, 0].map((backend) =>
+        encodePrivate(path, KEY, flow, { version, verb: 'RELAY', origin: 101, backend }, inner),
+      ),
+    )
+    const envelope = { origin: 101, senderBoot: 1n, receiverBoot: 2n, sequence: 3n }
+    const reaches = [2, 1].map((version) =>
+      encodeControl(path, KEY, { ...envelope, version, verb: 'REACH', pops: [3, 0xabc] }),
+    )
+    const more = ['backend', 'reach.count', 'reach.pop'].map((name) => `steadycast.${name}`)
+    const fields = ['steadycast.version', 'steadycast.verb', ...more, 'tcp.dstport']
+    const lines = dissect([...relays, ...reaches], [...fields, '_ws.expert.message'])
+    // tshark itself has something to say of the inner SYN.
+    const ours = lines.map((line) => line.replace(/\t(?!Refused)[^\t]*$/, '\t'))
+    t.same(ours, [
+      '2\t3\t0x0030abcd\t\t\t80\t',
+      '2\t3\t0x00000000\t\t\t80\t',
+      '1\t3\t0x0030abcd\t\t\t80\tRefused: relay_unsupported',
+      '1\t3\t0x00000000\t\t\t80\tRefused: relay_unsupported',
+      '2\t7\t\t2\t3\t\t',
+      '1\t7\t\t\t\t\tRefused: unknown_verb',
+    ])
+  })
+
   t.test('tshark shows the client behind plain GUE', async (t) => {
     const inner = tcp({ ...CONNECTION4, flags: 'S' })
     const packet = encodePlain({ from: self.address, to: '10.2.1.1' }, 5n, inner)
@@ -133,6 +173,7 @@ if (spawnSync('tshark', ['--version']).status === 0) {
     const sound = [
       peer.publish([RECORD]),
       peer.hello(1n),
+      encodeControl(peer.path, KEY, { ...peer.envelope(2), verb: 'REACH', pops: [1, 2, 3] }),
       peer.send(5n, { verb: 'ASK', backend: 0 }, tcp({ ...CONNECTION4, flags: 'S' })),
     ]
     const faulty = [

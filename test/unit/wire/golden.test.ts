@@ -26,6 +26,7 @@ const [BACKEND = 0] = fleet.pops[1]?.backends.map(({ id }) => id) ?? []
 const [BACKEND6 = 0] = fleet6.pops[1]?.backends.map(({ id }) => id) ?? []
 
 const ENVELOPE = {
+  version: 1,
   origin: 101,
   senderBoot: 0x0102030405060708n,
   receiverBoot: 0x1112131415161718n,
@@ -83,6 +84,33 @@ const GOLDEN = {
     '010203040506070811121314151617182122232425262728792fa0469348a8c10000000000000003',
     '000100000000000091929394959697980020abcd41235678',
   ].join(''),
+  relay: [
+    '4500005800000000401166910a0100010a020001cbc817c00044000004040000230700650030abcd',
+    'beabe3d4a415c046450000280000000040061445cb00714dc633640a9c410050000003e800000000',
+    '5002ffffa8dd0000',
+  ].join(''),
+  relayWithout6: [
+    '6000000000581140fd000001000000000000000000000001fd000002000000000000000000000001',
+    'f79b17c0005823db042900002307006500000000b45acb4956396e53600000000014064020010db8',
+    'c11e0000000000000000007720010db80100000000000000000000109c4101bb000003e800000000',
+    '5002ffffefe60000',
+  ].join(''),
+  helloH: [
+    '4500008000000000401166690a0100010a02000117c017c0006c0000208000001407006500380000',
+    '010203040506070811121314151617182122232425262728196be5c0f05c28c60103080002000000',
+    '31323334353637384142434400000000515253545556575861626364656667687172737475767778',
+    '0182838485868788',
+  ].join(''),
+  reach: [
+    '4500005400000000401166950a0100010a02000117c017c0004000002080000027070065000c0000',
+    '01020304050607081112131415161718212223242526272885a8b8e56fd35d3f0002000000000000',
+    '00010abc',
+  ].join(''),
+  publish2: [
+    '4500006800000000401166810a0100010a02000117c017c000540000208000002507006500200000',
+    '010203040506070811121314151617182122232425262728c6eeaf74c8ff7e0a0000000000000003',
+    '000100000000000091929394959697980020abcd41235678',
+  ].join(''),
   owner6: [
     '60000000005c1140fd000001000000000000000000000001fd000002000000000000000000000001',
     '17c017c0005cf0702080000016070065002800000102030405060708111213141516171821222324',
@@ -100,7 +128,7 @@ t.test('plain GUE to a backend', async (t) => {
 })
 
 t.test('FORWARD over IPv4 and IPv6', async (t) => {
-  const data = { verb: 'FORWARD', origin: 101 } as const
+  const data = { version: 1, verb: 'FORWARD', origin: 101 } as const
   const flow = flowOfPacket(fleet, SYN4)
   const four = encodePrivate(FOUR, KEY, flow, { ...data, backend: BACKEND }, SYN4)
   t.equal(hex(four), GOLDEN.forward)
@@ -136,4 +164,41 @@ t.test('ages that do not fit saturate', async (t) => {
     hex(encodeControl(FOUR, KEY, { ...ENVELOPE, verb: 'OWNER', records: [record] })),
   )
   t.equal(saturated, expected)
+})
+
+t.test('RELAY with a backend and without', async (t) => {
+  const data = { version: 2, verb: 'RELAY', origin: 101 } as const
+  const flow = flowOfPacket(fleet, SYN4)
+  const four = encodePrivate(FOUR, KEY, flow, { ...data, backend: 0x0030abcd }, SYN4)
+  t.equal(hex(four), GOLDEN.relay)
+  const flow6 = flowOfPacket(fleet, SYN6)
+  const six = encodePrivate(SIX, KEY, flow6, { ...data, backend: 0 }, SYN6)
+  t.equal(hex(six), GOLDEN.relayWithout6)
+  const receiver = { fleet, self: nodeNamed(fleet, 'b1'), keys: [KEY] }
+  const expected = { kind: 'private', version: 2, verb: 'RELAY', origin: 101 } as const
+  t.match(receiveAtNode(four, receiver), { ...expected, backend: 0x0030abcd, inner: SYN4, flow })
+  const receiver6 = { fleet: fleet6, self: nodeNamed(fleet6, 'b1'), keys: [KEY] }
+  t.match(receiveAtNode(six, receiver6), { ...expected, backend: 0, inner: SYN6, flow: flow6 })
+  const old = { ...receiver, highest: 1 }
+  t.same(receiveAtNode(four, old), { kind: 'refused', reason: 'unknown_version' })
+})
+
+t.test('H, REACH and PUBLISH of version 2', async (t) => {
+  const receiver = { fleet, self: nodeNamed(fleet, 'b1'), keys: [KEY] }
+  const withholds: Message = { ...HELLO, withholds: true, walked: false, draining: false }
+  const reach: Message = { ...ENVELOPE, version: 2, verb: 'REACH', pops: [1, 0xabc] }
+  const publish: Message = {
+    ...ENVELOPE,
+    version: 2,
+    verb: 'PUBLISH',
+    batch: 3n,
+    records: [RECORD],
+  }
+  t.equal(hex(encodeControl(FOUR, KEY, withholds)), GOLDEN.helloH)
+  t.equal(hex(encodeControl(FOUR, KEY, reach)), GOLDEN.reach)
+  t.equal(hex(encodeControl(FOUR, KEY, publish)), GOLDEN.publish2)
+  const read = (bytes: string) => receiveAtNode(fromHex(bytes), receiver)
+  t.match(read(GOLDEN.helloH), { kind: 'control', message: withholds })
+  t.match(read(GOLDEN.reach), { kind: 'control', message: reach })
+  t.match(read(GOLDEN.publish2), { kind: 'control', message: publish })
 })

@@ -263,3 +263,53 @@ t.test('a window that overflows withdraws the walk, which then says all again', 
   )
   for (const port of ports) t.ok(said.has(cast.flow(syn(port))), `port ${port}`)
 })
+
+t.test('of a flood of new flows 16384 a second are published, and H says so', async (t) => {
+  const { stage, peer, cast } = joined(1 << 20)
+  const saysH = () => stage.saidTo(peer, 'HELLO').at(-1)?.withholds
+  const published = () => {
+    const batches = stage.saidTo(peer, 'PUBLISH')
+    return new Set(batches.flatMap(({ records }) => records.map(({ flow }) => flow)))
+  }
+  // 32000 a second; the peer acknowledges every 100 ms.
+  const begin = (from: number, count: number) => {
+    for (let sent = 0; sent < count; sent += 640) {
+      for (let i = 0; i < 640; i += 64) {
+        stage.send(...Array.from({ length: 64 }, (_, k) => syn(from + sent + i + k)))
+      }
+      stage.pass(20n * MS)
+    }
+  }
+  begin(1, 12_800)
+  stage.pass(200n * MS)
+  t.equal(saysH(), false)
+  t.equal(published().size, 12_800)
+  begin(20_001, 9600)
+  stage.pass(200n * MS)
+  const { size } = published()
+  t.ok(size > 16_000 && size <= 16_384, `${size} flows published`)
+  t.equal(stage.bench.count('publish_withheld') >= 12_800n + 9600n - 16_384n, true)
+  t.equal(stage.bench.count('publish_overflow'), 0n)
+  const held = cast.flow(syn(29_600))
+  t.notOk(published().has(held))
+  stage.pass(SECOND)
+  t.equal(saysH(), true)
+  stage.send(tcp({ ...CONNECTION4, sport: 29_600, flags: 'A' }))
+  stage.pass(100n * MS)
+  t.ok(published().has(held), 'what is established is published')
+  stage.pass(60n * SECOND)
+  t.equal(saysH(), true, 'the others may be half-open still')
+  stage.pass(8n * SECOND)
+  t.equal(saysH(), false, 'half-open flows live 65 s')
+})
+
+t.test('a walk tells of flows whose backend is configured elsewhere only, too', async (t) => {
+  const { stage, peer, cast } = joined()
+  const strange = recordOf(cast, 50001, { backend: 0x00200001 })
+  stage.send(peer.publish([strange]))
+  const restarted = stage.restart('b1')
+  stage.pass(2n * SECOND)
+  t.equal(stage.saidTo(restarted, 'HELLO').at(-1)?.walked, true)
+  const said = stage.saidTo(restarted, 'PUBLISH').flatMap(({ records }) => records)
+  t.match(said, [{ flow: strange.flow, backend: strange.backend, state: 'established' }])
+})

@@ -20,7 +20,10 @@ import { Stage } from '../../vectors/stage.js'
 import { Cast, CONNECTION4, CONNECTION6, type Vector } from '../../vectors/vector.js'
 import { badPackets } from '../../vectors/vectors-bad.js'
 import { fleetVectors } from '../../vectors/vectors-fleet.js'
+import { reachVectors } from '../../vectors/vectors-reach.js'
+import { relayVectors } from '../../vectors/vectors-relay.js'
 import { serviceVectors } from '../../vectors/vectors-service.js'
+import { spillVectors } from '../../vectors/vectors-spill.js'
 import { stateVectors } from '../../vectors/vectors-state.js'
 
 const DROPS = new Set(namesOf('drop'))
@@ -32,6 +35,7 @@ const STATEFUL = new Set([
     'first_refusal',
     'unknown_icmp',
     'owner_differs',
+    'relay_unknown',
     'no_session',
     'replayed',
     'too_big',
@@ -84,7 +88,14 @@ function played(vector: Vector): Stage {
   return stage
 }
 
-const vectors = [...serviceVectors, ...fleetVectors, ...stateVectors]
+const vectors = [
+  ...serviceVectors,
+  ...fleetVectors,
+  ...stateVectors,
+  ...relayVectors,
+  ...reachVectors,
+  ...spillVectors,
+]
 
 /** The packet's first bytes, with all lengths outside of the cut made to fit. */
 function shortened(packet: Bytes, length: number): Bytes {
