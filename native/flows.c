@@ -334,14 +334,20 @@ void sc_take_back(struct sc_node *node, const struct sc_flow_entry *left)
 	struct sc_flow_entry past = *left, *e;
 
 	past.timeouts = 0;	/* classes were another generation's */
-	if (expired(node, &past) || sc_known(node, past.flow))
+	if (expired(node, &past))
 		return;
-	e = insert(node, past.flow, past.backend, past.state);
+	e = sc_known(node, past.flow);
+	if (e && (!e->cached || e->backend != past.backend))
+		return;
 	if (!e) {
-		node->forgot_us = node->now_us;
-		return;
+		e = insert(node, past.flow, past.backend, past.state);
+		if (!e) {
+			node->forgot_us = node->now_us;
+			return;
+		}
+		e->seen = past.seen;
 	}
-	e->seen = past.seen;
+	e->cached = 0;		/* hearsay, of what this node itself had told */
 	sc_flow_set_age(e, node->tick, sc_flow_age(&past, node->tick));
 	sc_count(node, SC_C_flows_recalled);
 }

@@ -5,12 +5,15 @@
  * reach or begin anew themselves. */
 #include "state.h"
 
-/* An entry of a process that may have died in the midst of anything. That it was not seen
- * in the future sc_take_back() finds: it would have expired long ago. */
+/* An entry of a process that may have died in the midst of anything, in memory that
+ * anything may have happened to since. Of backends that are not configured here the peers
+ * tell, if there are such. That it was not seen in the future sc_take_back() finds: it
+ * would have expired long ago. */
 static bool believable(const struct sc_node *node, const struct sc_flow_entry *e, uint32_t bucket)
 {
 	return e->state != SC_FLOW_NONE && !e->cached &&
-	       sc_flow_belongs(sc_memory_mask(node->past), e->flow, bucket);
+	       sc_flow_belongs(sc_memory_mask(node->past), e->flow, bucket) &&
+	       sc_place_of(node->g, e->backend).row != SC_NO_ROW;
 }
 
 static bool answered_for(const struct sc_node *node, const struct sc_flow_entry *e, uint64_t away_us)
@@ -18,8 +21,6 @@ static bool answered_for(const struct sc_node *node, const struct sc_flow_entry 
 	uint16_t pop = sc_place_of(node->g, e->backend).pop;
 	uint16_t row = pop == SC_NO_ROW ? SC_NO_ROW : sc_home(node, e->flow, pop);
 
-	if (pop == SC_NO_ROW)
-		return true;	/* by nobody, ever */
 	if (row == SC_NO_ROW || row == node->g->self || !sc_serving(node, row))
 		return false;
 	return pop != node->g->own_pop || away_us > SC_RECALL_BESIDE_S * SC_S;

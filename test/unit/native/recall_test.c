@@ -298,6 +298,49 @@ TEST("any garbage in the buckets is harmless: what cannot be true is left out, a
 	}
 }
 
+TEST("an entry whose backend is not configured is not recalled")
+{
+	struct fleet f;
+	struct sc_flow_entry *e;
+
+	begin(&f, 1, 1);
+	connect(&f, 1);
+	connect(&f, 2);
+	e = sc_flow_find(&f.node[0]->table, fleet_flow(CLIENT, 1));
+	REQUIRE(e != NULL);
+	e->backend ^= 0x100;
+	stop(&f);
+	f.now_us += SC_S;
+	start_again(&f);
+	fleet_run(&f, 10 * SC_MS);
+	CHECK_EQ(recalled(&f), 1);
+	CHECK(sc_flow_find(&f.node[0]->table, fleet_flow(CLIENT, 2)) != NULL);
+	end(&f);
+}
+
+TEST("what a sibling only cached, and told back while the node filled, does not stand in the way of what it recalls")
+{
+	struct fleet f;
+	enum sc_eviction evicted;
+	struct sc_flow_entry *e, gone;
+	uint32_t at;
+
+	begin(&f, 1, 1);
+	at = connect(&f, 1);
+	stop(&f);
+	f.now_us += SC_S;
+	start_again(&f);
+	e = sc_flow_insert(&f.node[0]->table, fleet_flow(CLIENT, 1), fleet_backend_id(1, at & 0xff), SC_FLOW_ESTABLISHED,
+			   sc_tick(f.now_us), &evicted, &gone);
+	e->cached = 1;
+	fleet_run(&f, 10 * SC_MS);
+	CHECK(!e->cached);
+	CHECK_EQ(recalled(&f), 1);
+	fleet_run_in_steps(&f, 60 * SC_S, 50 * SC_MS);
+	CHECK_EQ(fleet_client(&f, 1, 1, CLIENT, 1, ACK, 0), at);
+	end(&f);
+}
+
 TEST("a smaller table recalls from a larger one")
 {
 	struct fleet f;
