@@ -268,12 +268,8 @@ void sc_take_record(struct sc_node *node, const struct sc_record *r, uint16_t or
 	if (r->state == SC_FLOW_NONE)
 		return;
 	e = insert(node, r->flow, r->backend, r->state);
-	if (!e) {
-		/* One in its handshake is told again when it is past it. */
-		if (r->state != SC_FLOW_HALF_OPEN)
-			node->forgot_us = node->now_us;
-		return;
-	}
+	if (!e)
+		return;		/* one in its handshake: it is told again when it is past it */
 	e->seen = heard;
 	sc_flow_set_age(e, node->tick, r->age);
 	/* This node had forgotten what is its own: others may lean on its word again. */
