@@ -172,6 +172,9 @@ TEST("in a new session everything begins anew, and a HELLO goes at once")
 	peer = peer_of(&f);
 	hello_body(body, peer->tx_seq);
 	tell(&f, seq + 1000, body);
+	for (uint64_t flow = 1; flow <= 600; flow++)	/* so that the walk has not ended when the HELLO goes */
+		sc_take_record(f.node[0], &(struct sc_record){ .flow = flow * 0x9e3779b97f4a7c15ull, .backend = fleet_backend_id(2, 1),
+							       .state = SC_FLOW_ESTABLISHED }, 1);
 	peer->unreached = 3;
 	peer->reach_seq = seq + 1000;
 	peer->owner_count = 1;
@@ -188,7 +191,7 @@ TEST("in a new session everything begins anew, and a HELLO goes at once")
 	CHECK(!peer->pub.walk_done);
 	CHECK_EQ(peer->owner_count, 0);
 	fleet_run(&f, SC_TIMER_US);
-	CHECK(hellos > before);
+	CHECK(hellos > before && !peer->pub.walk_done);
 	/* Also what the new session numbers from 1. */
 	memset(body, 0, sizeof(body));
 	sc_put16(body, 1);
@@ -530,6 +533,53 @@ TEST("who restarts so fast that nobody missed it has died all the same: its neig
 	RUN_UNTIL(&f, f.node[0]->peers[2].boot == 0x7777);
 	CHECK(f.node[0]->peers[2].alive);
 	CHECK_EQ(f.counters[0][SC_C_walks_started], walks + 2);
+	fleet_stop(&f);
+}
+
+TEST("a control message is another configured node's, from its address, in a version and with a verb that this node speaks")
+{
+	struct fleet f;
+	uint8_t body[SC_HELLO_LEN] = { 0 };
+	uint64_t seq = cut_off(&f), me = f.node[0]->boot_id, boot = f.node[1]->boot_id;
+	const uint32_t ip = fleet_node_ip(2, 1), self = fleet_node_ip(1, 1);
+	const uint16_t id = fleet_node_id(2, 1);
+
+	hello_body(body, peer_of(&f)->tx_seq);
+	say_as(&f, ip + 1, id, 1, SC_VERB_HELLO, boot, me, seq++, body, SC_HELLO_LEN);
+	say_as(&f, ip, fleet_node_id(9, 1), 1, SC_VERB_HELLO, boot, me, seq++, body, SC_HELLO_LEN);
+	say_as(&f, self, fleet_node_id(1, 1), 1, SC_VERB_HELLO, boot, me, seq++, body, SC_HELLO_LEN);
+	CHECK_EQ(f.counters[0][SC_DROP_unknown_origin], 3);
+	say_as(&f, ip, id, 3, SC_VERB_HELLO, boot, me, seq++, body, SC_HELLO_LEN);
+	say_as(&f, ip, id, 0, SC_VERB_HELLO, boot, me, seq++, body, SC_HELLO_LEN);
+	CHECK_EQ(f.counters[0][SC_DROP_unknown_version], 2);
+	memset(body, 0, sizeof(body));
+	say_as(&f, ip, id, 1, SC_VERB_REACH, boot, me, seq++, body, SC_REACH_HEAD);
+	say_as(&f, ip, id, 2, SC_VERB_REACH + 1, boot, me, seq++, body, SC_REACH_HEAD);
+	say_as(&f, ip, id, 2, SC_VERB_RELAY, boot, me, seq++, body, SC_REACH_HEAD);
+	CHECK_EQ(f.counters[0][SC_DROP_unknown_verb], 3);
+	say_as(&f, ip, id, 2, SC_VERB_REACH, boot, me, seq++, body, SC_REACH_HEAD);
+	CHECK_EQ(f.counters[0][SC_DROP_unknown_verb], 3);
+	/* A node of version 1. */
+	f.node[0]->version = 1;
+	say_as(&f, ip, id, 2, SC_VERB_REACH, boot, me, seq++, body, SC_REACH_HEAD);
+	CHECK_EQ(f.counters[0][SC_DROP_unknown_version], 3);
+	fleet_stop(&f);
+}
+
+TEST("a dead peer is shown as one that has told nothing")
+{
+	struct sc_node_view *view = malloc(sizeof(*view));
+	struct fleet f;
+
+	begin(&f, 2, 1);
+	sc_node_look(f.node[0], f.now_us, view);
+	CHECK(view->peers[0].up && view->peers[0].filled && view->certain);
+	CHECK_EQ(f.node[0]->tick, sc_tick(f.now_us));
+	fleet_stop_node(&f, 2, 1);
+	fleet_run(&f, 4 * SC_S);
+	sc_node_look(f.node[0], f.now_us, view);
+	CHECK(!view->peers[0].up && !view->peers[0].filled && !view->certain);
+	free(view);
 	fleet_stop(&f);
 }
 

@@ -259,6 +259,30 @@ TEST("a local backend gets the client's packet as it is, on its own node; on ano
 	fleet_stop(&f);
 }
 
+TEST("a local backend's packets are delivered on its own machine, never on another's that is the flow's home")
+{
+	struct fleet f;
+	uint64_t want[2] = { 0 };
+
+	fleet_shape(&f, 1, 2, 2);
+	f.change = all_local;
+	fleet_begin(&f, 256);
+	fleet_run(&f, 5 * SC_S);
+	for (uint16_t port = 0; port < 60; port++) {
+		const struct sc_generation *g = f.node[0]->g;
+		uint16_t backend = sc_maglev(g, 0, fleet_flow(CLIENT, port));
+
+		want[g->backends[backend].node == fleet_node_id(1, 1) ? 0 : 1]++;
+		draft_client(&d, 4, SC_PROTO_TCP, CLIENT, FLEET_VIP, port, 80, SYN, 0);
+		arrive(&f, 1, 1 + port % 2);
+	}
+	for (int i = 0; i < 2; i++) {
+		CHECK(want[i] > 10);
+		CHECK_EQ(f.counters[i][SC_C_delivered_local], want[i]);
+	}
+	fleet_stop(&f);
+}
+
 TEST("a flow of another PoP's local backend arrives there by FORWARD and, if need be, plain GUE")
 {
 	struct fleet f;
@@ -311,6 +335,47 @@ TEST("plain GUE is taken from the PoP's nodes only, and only for a backend of th
 	free(outer);
 }
 
+/* Backends 1 and 2 are both of node 1's machine, each in a pool of its own: ports 80 and 81. */
+static void two_local_pools(const struct fleet *f, struct plan *p, int pop, int self)
+{
+	(void)f;
+	(void)pop;
+	(void)self;
+	p->h.services = p->h.pools = 2;
+	p->service[1] = p->service[0];
+	p->service[1].port = 81;
+	p->service[1].pool = 1;
+	p->pool[1] = p->pool[0];
+	for (uint32_t i = 0; i < 2; i++) {
+		p->backend[i].deliver = SC_DELIVER_LOCAL;
+		p->backend[i].addr = p->node[0].addr;
+		p->backend[i].node = p->node[0].id;
+		p->backend[i].pool = (uint16_t)i;
+	}
+}
+
+TEST("plain GUE is for the local backend of its service's pool")
+{
+	struct fleet f;
+	struct draft *outer = malloc(sizeof(*outer));
+
+	fleet_shape(&f, 1, 2, 2);
+	f.change = two_local_pools;
+	fleet_begin(&f, 256);
+	for (uint16_t i = 0; i < 2; i++) {
+		draft_client(&d, 4, SC_PROTO_TCP, CLIENT, FLEET_VIP, 1, (uint16_t)(80 + i), ACK, 0);
+		draft_ip4(outer, SC_PROTO_UDP, fleet_node_ip(1, 2), fleet_node_ip(1, 1), 0, 0);
+		draft_udp(outer, 0xc000, 6080, 4 + d.len);
+		sc_put32(outer->b + 28, 0x00040000);
+		memcpy(outer->b + 32, d.b, d.len);
+		draft_done(outer);
+		fleet_arrive(&f, 1, 1, outer->b, outer->len);
+		for (int b = 0; b < 2; b++)
+			CHECK_EQ(f.node[0]->counts.backend[b * SC_TRAFFIC_COUNT + SC_TRAFFIC_PACKETS], b <= i);
+	}
+	free(outer);
+	fleet_stop(&f);
+}
 
 static void set_state(struct fleet *f, uint8_t state)
 {
