@@ -60,6 +60,7 @@ int sc_node_new(const struct sc_node_options *o, struct sc_generation *g, uint64
 	node->g = g;
 	node->memory = o->memory;
 	node->past = o->past;
+	node->recalls = o->past != NULL;
 	err = allocate(node, o->flow_entries);
 	if (err) {
 		release(node);
@@ -141,7 +142,7 @@ void sc_node_look(const struct sc_node *node, uint64_t now_us, struct sc_node_vi
 	view->filled = node->filled;
 	view->certain = node->started_us != 0 && sc_certain(node, 0, &missing);
 	view->withholds = sc_withholds(node);
-	view->recalling = node->past != NULL;
+	view->recalling = node->recalls && !node->filled;
 	for (uint16_t i = 0; i < g->h.nodes; i++)
 		if (i != g->self)
 			look_at_peer(&node->peers[i], &g->nodes[i], &view->peers[view->npeers++]);

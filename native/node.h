@@ -24,7 +24,7 @@ struct sc_node_options {
 	uint8_t wire_version;	/* the highest to speak; 0: the highest there is */
 	/* memory.h. Both outlive the node, or are NULL. */
 	void *memory;		/* an empty one for flow_entries: the flow table lives in it */
-	void *past;		/* what an earlier life left, beyond doubt: recalled, then done with */
+	void *past;		/* what an earlier life left, beyond doubt: recalled; done with when this one has filled */
 };
 
 /* How many uint64_t a node counts in: SC_COUNTER_COUNT fixed ones (reason.h), then

@@ -112,6 +112,7 @@ struct sc_node {
 	struct sc_flow_table table;
 	void *memory;			/* what the table lives in, NULL: memory of its own */
 	void *past;			/* what is to be recalled, NULL: nothing, or no more */
+	bool recalls;			/* there was something when it started */
 	uint32_t recall_next;		/* bucket of past */
 	uint32_t *census;		/* [backends] flows seen by the sweep since census_from */
 	uint32_t census_from;		/* bucket */

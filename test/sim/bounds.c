@@ -13,8 +13,6 @@ static bool whole_for(const struct world *w, int pop, uint64_t us, bool handing_
 	for (int i = w->first_node[pop]; i < w->first_node[pop] + w->nodes_of[pop]; i++) {
 		const struct sim_node *n = &w->node[i];
 
-		if (n->works_from + 1 != w->files && n->node)
-			return false;
 		if (!n->node && !sim_newest(w)->node[i])
 			continue;
 		if (!n->filled_us || w->now_us < n->filled_us + us || !n->announced ||

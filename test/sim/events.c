@@ -210,7 +210,7 @@ const struct sim_event sim_events[] = {
 	{ "split", 6, split_clients },
 	{ "reshuffle", 6, reshuffle },
 	{ "partition", 8, partition },
-	{ "long-partition", 3, long_partition },
+	{ "long-partition", 4, long_partition },
 	{ "bad-link", 8, bad_link },
 	{ "bad-access", 4, bad_access },
 	{ "kill-node", 10, kill_node },

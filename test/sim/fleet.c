@@ -78,7 +78,7 @@ static void tick(struct world *w, void *p, uint32_t node, uint32_t boot)
 		return;
 	if (!n->frozen) {
 		timers(w, (int)node);
-		sim_memory_done(n);
+		sim_memory_done(w, (int)node);
 		if (!n->filled_us && n->node->filled)
 			n->filled_us = w->now_us;
 		if (!n->announced && !n->leaving && (n->filled_us || n->how & DEATH_EAGER)) {
@@ -162,7 +162,7 @@ void sim_node_stop(struct world *w, int node)
 	if (!n->node)
 		return;
 	sim_say(w, "node %d.%d dies", n->pop + 1, n->number);
-	sim_memory_done(n);
+	sim_memory_done(w, node);
 	sim_judge_counters(w, node);
 	sim_judge_tables(w, node, true);
 	sim_judge_death(w, node);

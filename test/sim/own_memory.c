@@ -81,10 +81,16 @@ void sim_memory_begin(struct world *w, int node, struct sc_node_options *o)
 	o->past = n->past;
 }
 
-/* What has been recalled is done with. */
-void sim_memory_done(struct sim_node *n)
+/* What has been recalled is done with: as io/worker.c sees it. */
+void sim_memory_done(struct world *w, int node)
 {
-	if (n->past && !n->node->past) {
+	struct sim_node *n = &w->node[node];
+	struct sc_node_view v;
+
+	if (!n->past)
+		return;
+	sc_node_look(n->node, w->now_us + n->skew_us, &v);
+	if (!v.recalling) {
 		free(n->past);
 		n->past = NULL;
 	}

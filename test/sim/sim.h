@@ -145,6 +145,7 @@ struct tcp {
 	uint32_t irs, rcv;
 	uint32_t rto_us;
 	uint64_t due_us;			/* retransmission, 0: nothing in flight */
+	uint64_t challenged_us;			/* last answer to what does not fit */
 	uint64_t since_us;			/* when what is in flight last moved */
 	uint64_t armed_us;			/* when the queue looks at it, 0: not at all */
 };
@@ -326,7 +327,7 @@ struct sc_flow_entry *sim_entry(const struct world *w, int node, uint64_t flow);
 
 /* own_memory.c: what outlives a node's process. */
 void sim_memory_begin(struct world *w, int node, struct sc_node_options *o);
-void sim_memory_done(struct sim_node *n);
+void sim_memory_done(struct world *w, int node);
 void sim_memory_wipe(struct world *w, int node);
 void sim_memory_retire(struct world *w, int node);
 void sim_memory_corrupt(struct world *w, int node, struct rng *r);

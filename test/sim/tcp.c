@@ -12,6 +12,7 @@ enum {
 #define RTO_FIRST_US	(600 * SC_MS)
 #define RTO_SYN_US	(1 * SC_S)
 #define RTO_MAX_US	(8 * SC_S)
+#define CHALLENGE_US	(500 * SC_MS)
 
 static void emit(const struct tcp_host *h, const struct tcp *t, uint8_t flags, uint32_t seq, uint16_t len)
 {
@@ -21,6 +22,16 @@ static void emit(const struct tcp_host *h, const struct tcp *t, uint8_t flags, u
 static void acknowledge(const struct tcp_host *h, const struct tcp *t)
 {
 	emit(h, t, SC_TCP_ACK, t->nxt, 0);
+}
+
+/* An answer to what does not fit, at most one in a while, as kernels limit it: two ends
+ * that disagree would answer each other for ever (tcp_invalid_ratelimit). */
+static void challenge(const struct tcp_host *h, struct tcp *t)
+{
+	if (t->challenged_us && h->w->now_us - t->challenged_us < CHALLENGE_US)
+		return;
+	t->challenged_us = h->w->now_us;
+	acknowledge(h, t);
 }
 
 static void expect_answer(const struct tcp_host *h, struct tcp *t)
@@ -140,7 +151,7 @@ static enum tcp_verdict in_syn_sent(const struct tcp_host *h, struct tcp *t, con
 static bool take_ack(const struct tcp_host *h, struct tcp *t, uint32_t ack)
 {
 	if (tcp_before(t->max, ack)) {
-		acknowledge(h, t);
+		challenge(h, t);
 		return false;
 	}
 	if (!tcp_before(t->una, ack))
@@ -163,7 +174,7 @@ static void take_data(const struct tcp_host *h, struct tcp *t, const struct segm
 
 	if (s->len == 0 && !fin) {
 		if (s->seq != t->rcv && tcp_before(s->seq, t->rcv))
-			acknowledge(h, t);	/* a keep-alive probe */
+			challenge(h, t);	/* a keep-alive probe */
 		return;
 	}
 	if (!t->peer_fin && !tcp_before(t->rcv, s->seq) && tcp_before(t->rcv, end + fin)) {
@@ -187,7 +198,7 @@ enum tcp_verdict tcp_input(const struct tcp_host *h, struct tcp *t, const struct
 	if (s->flags & SC_TCP_RST) {
 		if (t->state == TCP_TIME_WAIT || s->seq != t->rcv) {
 			if (!tcp_before(s->seq, t->rcv) && t->state != TCP_TIME_WAIT)
-				acknowledge(h, t);
+				challenge(h, t);
 			return TCP_NOTHING;
 		}
 		t->state = TCP_CLOSED;
@@ -198,7 +209,7 @@ enum tcp_verdict tcp_input(const struct tcp_host *h, struct tcp *t, const struct
 		if (t->state == TCP_SYN_RECEIVED && s->seq == t->irs)
 			emit(h, t, SC_TCP_SYN | SC_TCP_ACK, t->iss, 0);
 		else
-			acknowledge(h, t);
+			challenge(h, t);
 		return TCP_NOTHING;
 	}
 	if (!(s->flags & SC_TCP_ACK))

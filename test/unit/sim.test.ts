@@ -14,6 +14,8 @@ interface Sum {
   readonly events: number
   readonly broken: number
   readonly failed_seeds: readonly number[]
+  readonly fired: Readonly<Record<string, number>>
+  readonly seen: Readonly<Record<string, number>>
 }
 
 interface Run {
@@ -46,6 +48,36 @@ t.test('nor in fleets of one PoP, where the second copy is all there is', async 
     '--seeds 1..8 --pops 1 --nodes 3 --connections 300 --events 8'.split(' '),
   )
   t.same(sum.failed_seeds, [], stderr)
+  t.equal(status, 0)
+})
+
+t.test('nor in a fleet of one node, which has its own memory alone', async (t) => {
+  const { status, sum, stderr } = simulate(
+    '--seeds 1..8 --pops 1 --nodes 1 --connections 300 --events 8'.split(' '),
+  )
+  t.same(sum.failed_seeds, [], stderr)
+  t.ok((sum.seen.flows_recalled ?? 0) > 0)
+  t.equal(status, 0)
+})
+
+t.test('every kind of event happens, and so does what they are to bring about', async (t) => {
+  const { status, sum, stderr } = simulate(
+    '--seeds 1001..1024 --connections 100 --events 60'.split(' '),
+  )
+  t.same(sum.failed_seeds, [], stderr)
+  t.equal(status, 0)
+  const { bridged, ...seen } = sum.seen
+  for (const [name, count] of Object.entries({ ...sum.fired, ...seen })) {
+    t.ok(count > 0, `${name} never happened`)
+  }
+})
+
+t.test('connections go on while a third PoP bridges a cut', async (t) => {
+  const { status, sum, stderr } = simulate(
+    '--seeds 2001..2040 --pops 4 --nodes 1 --connections 200 --events 5'.split(' '),
+  )
+  t.same(sum.failed_seeds, [], stderr)
+  t.ok((sum.seen.bridged ?? 0) > 0)
   t.equal(status, 0)
 })
 

@@ -169,6 +169,30 @@ TEST("two nodes that begin anew together do not wait for each other")
 	end(&f);
 }
 
+TEST("what an earlier life left is needed until this one has filled: the table that replaces it is not trusted before")
+{
+	struct sc_node_view v;
+	struct fleet f;
+	int between = 0;
+
+	begin(&f, 2, 1);
+	connect(&f, 1);
+	fleet_run(&f, SC_S);
+	stop(&f);
+	fleet_stop_node(&f, 2, 1);
+	f.now_us += SC_S;
+	fleet_start_node(&f, 2, 1, 0x9000, ENTRIES);
+	start_again(&f);
+	for (int i = 0; i < 4000; i++) {
+		fleet_run(&f, SC_MS);
+		sc_node_look(f.node[0], f.now_us, &v);
+		between += !f.node[0]->past && !f.node[0]->filled;
+		CHECK_EQ(v.recalling, sc_memory_doubt(memory, sc_memory_size(ENTRIES), &SELF) != NULL);
+	}
+	CHECK(between > 0);
+	end(&f);
+}
+
 TEST("a node that is cut off from all others at its start still follows what it knew of their flows")
 {
 	struct fleet f;
