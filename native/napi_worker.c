@@ -168,7 +168,7 @@ static bool read_clock(uint8_t clock[16])
 	bool whole = f != NULL;
 
 	for (int i = 0; whole && i < 16; i++) {
-		unsigned int byte;
+		unsigned int byte = 0;
 
 		whole = fscanf(f, "%*[-]") != EOF && fscanf(f, "%2x", &byte) == 1;
 		clock[i] = (uint8_t)byte;

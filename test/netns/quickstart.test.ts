@@ -74,7 +74,9 @@ async function startUnit(machine: Machine, unit: string, host: string): Promise<
     .replace('%l', host)
     .replace('/etc/', `${etc(machine)}/`)
     .split(' ')
-  return await Steadycast.start(machine, args)
+  // The unit's RuntimeDirectory=, which each machine has for itself.
+  const state = unit === NODE_UNIT ? ['--state', `${etc(machine)}/run`] : []
+  return await Steadycast.start(machine, [...args, ...state])
 }
 
 /** What the guide's step 6 does, and what it says one sees; and a stranger's words to a node, which its firewall has. */
