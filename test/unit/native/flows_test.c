@@ -205,7 +205,7 @@ TEST("when the limit of half-open publications is used up, only beginnings and e
 
 	begin(&f, 2, 1, 64);
 	node = f.node[0];
-	node->half_open = (struct sc_rate){ .since_us = f.now_us, .used = SC_HALF_OPEN_PER_S };
+	node->half_open = (struct sc_rate){ .since_us = f.now_us, .used = 16384 };
 	/* Its end: a handshake that was told before the flood. */
 	put(node, 5, fleet_backend_id(1, 1), SC_FLOW_HALF_OPEN)->seen -= 400;
 	CHECK(sc_known(node, 5) == NULL);

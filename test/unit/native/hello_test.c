@@ -533,4 +533,51 @@ TEST("who restarts so fast that nobody missed it has died all the same: its neig
 	fleet_stop(&f);
 }
 
+TEST("a control message is another configured node's, from its address, in a version and with a verb that this node speaks")
+{
+	struct fleet f;
+	uint8_t body[SC_HELLO_LEN] = { 0 };
+	uint64_t seq = cut_off(&f), me = f.node[0]->boot_id, boot = f.node[1]->boot_id;
+	const uint32_t ip = fleet_node_ip(2, 1), self = fleet_node_ip(1, 1);
+	const uint16_t id = fleet_node_id(2, 1);
+
+	hello_body(body, peer_of(&f)->tx_seq);
+	say_as(&f, ip + 1, id, 1, SC_VERB_HELLO, boot, me, seq++, body, SC_HELLO_LEN);
+	say_as(&f, ip, fleet_node_id(9, 1), 1, SC_VERB_HELLO, boot, me, seq++, body, SC_HELLO_LEN);
+	say_as(&f, self, fleet_node_id(1, 1), 1, SC_VERB_HELLO, boot, me, seq++, body, SC_HELLO_LEN);
+	CHECK_EQ(f.counters[0][SC_DROP_unknown_origin], 3);
+	say_as(&f, ip, id, 3, SC_VERB_HELLO, boot, me, seq++, body, SC_HELLO_LEN);
+	say_as(&f, ip, id, 0, SC_VERB_HELLO, boot, me, seq++, body, SC_HELLO_LEN);
+	CHECK_EQ(f.counters[0][SC_DROP_unknown_version], 2);
+	memset(body, 0, sizeof(body));
+	say_as(&f, ip, id, 1, SC_VERB_REACH, boot, me, seq++, body, SC_REACH_HEAD);
+	say_as(&f, ip, id, 2, SC_VERB_REACH + 1, boot, me, seq++, body, SC_REACH_HEAD);
+	say_as(&f, ip, id, 2, SC_VERB_RELAY, boot, me, seq++, body, SC_REACH_HEAD);
+	CHECK_EQ(f.counters[0][SC_DROP_unknown_verb], 3);
+	say_as(&f, ip, id, 2, SC_VERB_REACH, boot, me, seq++, body, SC_REACH_HEAD);
+	CHECK_EQ(f.counters[0][SC_DROP_unknown_verb], 3);
+	/* A node of version 1. */
+	f.node[0]->version = 1;
+	say_as(&f, ip, id, 2, SC_VERB_REACH, boot, me, seq++, body, SC_REACH_HEAD);
+	CHECK_EQ(f.counters[0][SC_DROP_unknown_version], 3);
+	fleet_stop(&f);
+}
+
+TEST("a dead peer is shown as one that has told nothing")
+{
+	struct sc_node_view *view = malloc(sizeof(*view));
+	struct fleet f;
+
+	begin(&f, 2, 1);
+	sc_node_look(f.node[0], f.now_us, view);
+	CHECK(view->peers[0].up && view->peers[0].filled && view->certain);
+	CHECK_EQ(f.node[0]->tick, sc_tick(f.now_us));
+	fleet_stop_node(&f, 2, 1);
+	fleet_run(&f, 4 * SC_S);
+	sc_node_look(f.node[0], f.now_us, view);
+	CHECK(!view->peers[0].up && !view->peers[0].filled && !view->certain);
+	free(view);
+	fleet_stop(&f);
+}
+
 CHECK_MAIN

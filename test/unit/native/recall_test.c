@@ -235,6 +235,7 @@ TEST("a table that is doubtful is not believed, and the reason says why")
 		{ 24, "its header is damaged" },
 		{ 40, "its header is damaged" },
 		{ 42, "it is of another layout" },
+		{ 44, "it is of another layout" },
 		{ 48, "its header is damaged" },
 	};
 	struct sc_memory_id other = SELF;
@@ -246,6 +247,8 @@ TEST("a table that is doubtful is not believed, and the reason says why")
 	CHECK_STR(sc_memory_doubt(r, size, &SELF), "its node had not filled");
 	sc_memory_mark(r, 5, true);
 	CHECK(sc_memory_doubt(r, size, &SELF) == NULL);
+	sc_memory_mark(r, 7, true);
+	CHECK_EQ(sc_memory_alive_us(r), 7);
 	CHECK_STR(sc_memory_doubt(r, size - 64, &SELF), "its header is damaged");
 	CHECK_STR(sc_memory_doubt(r, 10, &SELF), "it is no flow table");
 	for (size_t i = 0; i < sizeof(damages) / sizeof(damages[0]); i++) {
@@ -412,6 +415,26 @@ TEST("what is recalled is as old and as long idle as it was; what has expired, o
 	CHECK_EQ(node->forgot_us, node->now_us);
 	CHECK_EQ(recalled(&f), 2);
 	fleet_stop(&f);
+}
+
+TEST("what a node held before it had filled is not recalled: it had not heard all")
+{
+	struct fleet f;
+
+	memory = region();
+	past = NULL;
+	fleet_shape(&f, 2, 1, 2);
+	f.options = remember;
+	f.dead[1] = true;
+	fleet_start_node(&f, 1, 1, 0x1001, ENTRIES);
+	fleet_run(&f, SC_S);
+	CHECK(!f.node[0]->filled);
+	CHECK_STR(sc_memory_doubt(memory, sc_memory_size(ENTRIES), &SELF), "its node had not filled");
+	fleet_run(&f, 3 * SC_S);
+	CHECK(f.node[0]->filled);
+	CHECK(sc_memory_doubt(memory, sc_memory_size(ENTRIES), &SELF) == NULL);
+	CHECK_EQ(sc_memory_alive_us(memory), f.now_us);
+	end(&f);
 }
 
 CHECK_MAIN

@@ -388,4 +388,112 @@ TEST("a reload in the midst of a count of flows shows no half of it")
 	end(&f);
 }
 
+/* What becomes of the peers' rows: PoP 2's node 1 is row 2 before. */
+static enum { AS_BEFORE, NODES_REVERSED, MOVED_POP, MOVED_ADDRESS, LARGER_MTU } rows;
+
+static void change_rows(const struct fleet *f, struct plan *p, int pop, int self)
+{
+	(void)f;
+	(void)pop;
+	(void)self;
+	if (rows == NODES_REVERSED)
+		for (uint32_t i = 0; i < p->h.nodes / 2; i++) {
+			struct sc_node_row n = p->node[i];
+
+			p->node[i] = p->node[p->h.nodes - 1 - i];
+			p->node[p->h.nodes - 1 - i] = n;
+		}
+	if (rows == MOVED_POP)
+		p->node[2].pop = 1;
+	if (rows == MOVED_ADDRESS)
+		p->node[2].addr = ip4(0x0a0200ff);
+	if (rows == LARGER_MTU)
+		p->h.mtu = 9000;
+}
+
+static void begin_rows(struct fleet *f)
+{
+	rows = AS_BEFORE;
+	fleet_shape(f, 2, 2, 1);
+	f->change = change_rows;
+	fleet_begin(f, 256);
+	fleet_run(f, 5 * SC_S);
+}
+
+TEST("peers keep their sessions when nodes change their rows, and what each of them does not reach is asked again")
+{
+	struct fleet f;
+	uint64_t boot[4];
+
+	begin_rows(&f);
+	for (int i = 1; i < 4; i++)
+		boot[i] = f.node[0]->peers[i].boot;
+	f.node[0]->peers[2].unreached = 1;
+	rows = NODES_REVERSED;
+	fleet_reload(&f);
+	for (int i = 1; i < 4; i++) {
+		CHECK_EQ(f.node[0]->peers[3 - i].boot, boot[i]);
+		CHECK_EQ(f.node[0]->peers[3 - i].row, 3 - i);
+		CHECK(f.node[0]->peers[3 - i].alive);
+	}
+	CHECK_EQ(f.node[0]->peers[1].unreached, 0);
+	fleet_run(&f, 5 * SC_S);
+	for (int i = 0; i < 4; i++) {
+		CHECK_EQ(f.counters[i][SC_DROP_unknown_origin] + f.counters[i][SC_DROP_bad_tag], 0);
+		for (int k = 0; k < 4; k++)
+			CHECK(k == 3 - i || f.node[i]->peers[k].alive);
+	}
+	CHECK_EQ(f.counters[0][SC_C_walks_started], f.counters[3][SC_C_walks_started]);
+	fleet_stop(&f);
+}
+
+TEST("a node that moved to another PoP or address is another peer")
+{
+	for (int how = MOVED_POP; how <= MOVED_ADDRESS; how++) {
+		struct fleet f;
+
+		begin_rows(&f);
+		CHECK(f.node[0]->peers[2].boot != 0);
+		rows = how;
+		fleet_reload_node(&f, 1, 1);
+		CHECK_EQ(f.node[0]->peers[2].boot, 0);
+		CHECK(!f.node[0]->peers[2].alive);
+		CHECK(f.node[0]->peers[1].boot != 0 && f.node[0]->peers[3].boot != 0);
+		CHECK(!sc_certain(f.node[0], 0, &(uint64_t){ 0 }));
+		fleet_stop(&f);
+	}
+}
+
+TEST("buffers grow with the MTU")
+{
+	struct fleet f;
+
+	begin_rows(&f);
+	rows = LARGER_MTU;
+	fleet_reload(&f);
+	CHECK_EQ(f.node[0]->scratch_size, sc_scratch_size(f.node[0]->g));
+	CHECK(f.node[0]->scratch_size > 9000);
+	CHECK(fleet_client(&f, 1, 1, CLIENT, 1, SYN, 0) != 0);
+	CHECK(fleet_client(&f, 1, 1, CLIENT, 1, ACK, 8900) != 0);
+	fleet_run(&f, SC_S);
+	fleet_stop(&f);
+}
+
+TEST("a service's counts go with it to its new row")
+{
+	struct fleet f;
+	uint64_t n;
+
+	begin(&f, 1, 1, 1);
+	connect(&f, 1);
+	n = f.node[0]->counts.service[SC_TRAFFIC_PACKETS];
+	CHECK_EQ(n, 2);
+	file.timeouts = true;
+	fleet_reload(&f);
+	CHECK_EQ(f.node[0]->counts.service[SC_TRAFFIC_PACKETS], 0);
+	CHECK_EQ(f.node[0]->counts.service[SC_TRAFFIC_COUNT + SC_TRAFFIC_PACKETS], n);
+	CHECK_EQ(f.node[0]->counts.service[SC_TRAFFIC_COUNT + SC_TRAFFIC_NEW_FLOWS], 1);
+	end(&f);
+}
+
 CHECK_MAIN
