@@ -302,6 +302,38 @@ TEST("a generation that follows another keeps the numbers of the timeouts that b
 	sc_generation_free(g);
 }
 
+TEST("timeouts that are new take the first number that is free, behind those that stay")
+{
+	struct sc_generation *old = with_timeouts((const struct sc_timeouts[]){ A, B, C }, 3);
+	struct sc_generation *g = with_timeouts((const struct sc_timeouts[]){ D, B, A }, 3);
+
+	REQUIRE(old != NULL && g != NULL);
+	sc_generation_keep_classes(g, old);
+	CHECK_EQ(g->service_class[1], 2);
+	CHECK_EQ(g->service_class[2], 1);
+	CHECK_EQ(g->service_class[0], 3);
+	check_timeouts(g, 1, A);
+	check_timeouts(g, 2, B);
+	check_timeouts(g, 3, D);
+	sc_generation_free(old);
+	sc_generation_free(g);
+}
+
+TEST("a backend that is configured is of its own PoP, one that is not of the PoP that its id names")
+{
+	struct sc_generation *g;
+	const char *why;
+
+	sound()->backend[0].id = fleet_backend_id(2, 77);	/* of PoP 1 */
+	REQUIRE(plan_load(&plan, &g, &why) == 0);
+	CHECK_EQ(sc_place_of(g, fleet_backend_id(2, 77)).pop, 0);
+	CHECK_EQ(sc_place_of(g, fleet_backend_id(2, 77)).row, 0);
+	CHECK_EQ(sc_place_of(g, fleet_backend_id(2, 78)).pop, 1);
+	CHECK_EQ(sc_place_of(g, fleet_backend_id(2, 78)).row, SC_NO_ROW);
+	CHECK_EQ(sc_place_of(g, fleet_backend_id(9, 1)).pop, SC_NO_ROW);
+	sc_generation_free(g);
+}
+
 TEST("of two generations with all different timeouts the later one's all have their place")
 {
 	struct sc_timeouts was[SC_TIMEOUT_CLASSES - 1], is[SC_TIMEOUT_CLASSES - 1];

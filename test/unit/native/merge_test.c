@@ -36,6 +36,7 @@ static const struct merge merges[] = {
 	/* The same backend: who heard of it later. */
 	{ { A, EST, 20, 5, 0 }, { A, CLOSING, 20, 9, 0 }, OWNER, { A, CLOSING, 20, 0, 0 }, 0, 0 },
 	{ { A, EST, 20, 5, 0 }, { A, CLOSING, 20, 5, 0 }, SIBLING, { A, CLOSING, 20, 5, 0 }, 0, 0 },
+	{ { A, EST, 20, 5, 0 }, { A, EST, 21, 5, 0 }, SIBLING, { A, EST, 21, 5, 0 }, 0, 0 },
 	{ { A, EST, 20, 5, 0 }, { A, HALF, 20, 5, 0 }, SIBLING, { A, EST, 20, 5, 0 }, 0, 0 },
 	{ { A, EST, 20, 5, 0 }, { A, CLOSING, 20, 6, 0 }, SIBLING, { A, EST, 20, 5, 0 }, 0, 0 },
 	{ { A, EST, 20, 5, 0 }, { A, HALF, 20, 4, 0 }, SIBLING, { A, HALF, 20, 4, 0 }, 0, 0 },

@@ -259,6 +259,30 @@ TEST("a local backend gets the client's packet as it is, on its own node; on ano
 	fleet_stop(&f);
 }
 
+TEST("a local backend's packets are delivered on its own machine, never on another's that is the flow's home")
+{
+	struct fleet f;
+	uint64_t want[2] = { 0 };
+
+	fleet_shape(&f, 1, 2, 2);
+	f.change = all_local;
+	fleet_begin(&f, 256);
+	fleet_run(&f, 5 * SC_S);
+	for (uint16_t port = 0; port < 60; port++) {
+		const struct sc_generation *g = f.node[0]->g;
+		uint16_t backend = sc_maglev(g, 0, fleet_flow(CLIENT, port));
+
+		want[g->backends[backend].node == fleet_node_id(1, 1) ? 0 : 1]++;
+		draft_client(&d, 4, SC_PROTO_TCP, CLIENT, FLEET_VIP, port, 80, SYN, 0);
+		arrive(&f, 1, 1 + port % 2);
+	}
+	for (int i = 0; i < 2; i++) {
+		CHECK(want[i] > 10);
+		CHECK_EQ(f.counters[i][SC_C_delivered_local], want[i]);
+	}
+	fleet_stop(&f);
+}
+
 TEST("a flow of another PoP's local backend arrives there by FORWARD and, if need be, plain GUE")
 {
 	struct fleet f;

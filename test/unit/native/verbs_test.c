@@ -246,6 +246,20 @@ TEST("a known flow whose backend is not configured any more is dropped as such, 
 	end(&f);
 }
 
+TEST("a SYN of a flow of another PoP's backend that is not configured here goes there: it may be new")
+{
+	struct fleet f;
+
+	begin(&f, 2, 1);
+	put(f.node[0], fleet_flow(CLIENT, 1), fleet_backend_id(2, 9), SC_FLOW_ESTABLISHED);
+	fleet_client(&f, 1, 1, CLIENT, 1, SYN, 0);
+	CHECK_EQ(count(&f, 0, SC_C_forwarded), 1);
+	CHECK_EQ(count(&f, 1, SC_C_forward_received), 1);
+	CHECK_EQ(count(&f, 0, SC_C_flows_new), 0);
+	CHECK_EQ(sc_flow_find(&f.node[0]->table, fleet_flow(CLIENT, 1))->backend, fleet_backend_id(2, 9));
+	end(&f);
+}
+
 /* A client port whose home in PoP 1 is node 2. */
 static uint16_t port_elsewhere(const struct fleet *f, uint16_t from)
 {
