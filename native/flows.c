@@ -288,11 +288,8 @@ void sc_take_record(struct sc_node *node, const struct sc_record *r, uint16_t or
 		return;
 	e = insert(node, r->flow, r->backend, r->state);
 	if (!e) {
-		/* One in its handshake is told again when it is past it. */
-		if (r->state == SC_FLOW_HALF_OPEN)
-			node->shed_us = node->now_us;
-		else
-			node->forgot_us = node->now_us;
+		/* One in its handshake: it is told again when it is past it. */
+		node->shed_us = node->now_us;
 		return;
 	}
 	e->seen = heard;
