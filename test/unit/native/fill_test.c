@@ -359,8 +359,12 @@ TEST("a node that has filled says so at once, and in the same HELLO that there i
 	peer = &f.node[1]->peers[0];
 	peer->peer_filled = false;
 	f.node[0]->peers[1].hello_due_us = f.now_us + SC_S;
+	for (uint64_t flow = 1; flow <= 600; flow++)	/* so that the walk has not ended when the HELLO goes */
+		sc_take_record(f.node[0], &(struct sc_record){ .flow = flow * 0x9e3779b97f4a7c15ull, .backend = fleet_backend_id(2, 1),
+							       .state = SC_FLOW_ESTABLISHED }, 1);
 	fleet_run(&f, 2 * SC_TIMER_US);
-	CHECK(f.node[0]->filled);
+	CHECK(f.node[0]->filled && !f.node[0]->peers[1].pub.walk_done);
+	CHECK(!peer->pub.said_walk_done);
 	CHECK(peer->peer_filled);
 	CHECK_EQ(f.counters[0][SC_C_walks_started], 3);	/* met, first filled, and now */
 	fleet_stop(&f);

@@ -335,6 +335,47 @@ TEST("plain GUE is taken from the PoP's nodes only, and only for a backend of th
 	free(outer);
 }
 
+/* Backends 1 and 2 are both of node 1's machine, each in a pool of its own: ports 80 and 81. */
+static void two_local_pools(const struct fleet *f, struct plan *p, int pop, int self)
+{
+	(void)f;
+	(void)pop;
+	(void)self;
+	p->h.services = p->h.pools = 2;
+	p->service[1] = p->service[0];
+	p->service[1].port = 81;
+	p->service[1].pool = 1;
+	p->pool[1] = p->pool[0];
+	for (uint32_t i = 0; i < 2; i++) {
+		p->backend[i].deliver = SC_DELIVER_LOCAL;
+		p->backend[i].addr = p->node[0].addr;
+		p->backend[i].node = p->node[0].id;
+		p->backend[i].pool = (uint16_t)i;
+	}
+}
+
+TEST("plain GUE is for the local backend of its service's pool")
+{
+	struct fleet f;
+	struct draft *outer = malloc(sizeof(*outer));
+
+	fleet_shape(&f, 1, 2, 2);
+	f.change = two_local_pools;
+	fleet_begin(&f, 256);
+	for (uint16_t i = 0; i < 2; i++) {
+		draft_client(&d, 4, SC_PROTO_TCP, CLIENT, FLEET_VIP, 1, (uint16_t)(80 + i), ACK, 0);
+		draft_ip4(outer, SC_PROTO_UDP, fleet_node_ip(1, 2), fleet_node_ip(1, 1), 0, 0);
+		draft_udp(outer, 0xc000, 6080, 4 + d.len);
+		sc_put32(outer->b + 28, 0x00040000);
+		memcpy(outer->b + 32, d.b, d.len);
+		draft_done(outer);
+		fleet_arrive(&f, 1, 1, outer->b, outer->len);
+		for (int b = 0; b < 2; b++)
+			CHECK_EQ(f.node[0]->counts.backend[b * SC_TRAFFIC_COUNT + SC_TRAFFIC_PACKETS], b <= i);
+	}
+	free(outer);
+	fleet_stop(&f);
+}
 
 static void set_state(struct fleet *f, uint8_t state)
 {
