@@ -178,6 +178,47 @@ TEST("a node tells on what it learns only if it is the flow's owner")
 	}
 }
 
+TEST("when two claims met, whoever of this PoP has the one that does not stay hears of the other, nobody else does")
+{
+	enum { SELF_HOME, NEAR_HOME, NEAR = 1, OWN_2 = OWN + 1 };
+	static const struct { struct entry held, record; int home, from; uint32_t near_hears; } cases[] = {
+		/* The one that is held stays. */
+		{ { OWN, EST, 3, 0, 0 }, { A, EST, 400, 0, 0 }, SELF_HOME, NEAR, OWN },
+		{ { OWN, EST, 3, 0, 0 }, { A, EST, 400, 0, 0 }, SELF_HOME, OWNER, 0 },
+		{ { OWN, EST, 3, 0, 0 }, { A, EST, 400, 0, 0 }, SELF_HOME, SIBLING, 0 },
+		{ { OWN, EST, 3, 0, 0 }, { A, HALF, 0, 0, 0 }, SELF_HOME, NEAR, 0 },
+		{ { OWN, EST, 3, 0, 1 }, { A, EST, 400, 0, 0 }, SELF_HOME, NEAR, 0 },
+		{ { OWN, EST, 3, 0, 0 }, { OWN_2, NONE, 3, 0, 0 }, NEAR_HOME, NEAR, 0 },
+		{ { OWN, EST, 3, 0, 0 }, { OWN, EST, 3, 5, 0 }, SELF_HOME, NEAR, 0 },
+		/* It does not. */
+		{ { OWN, EST, 400, 0, 0 }, { A, EST, 3, 0, 0 }, SELF_HOME, OWNER, A },
+		{ { OWN, EST, 400, 0, 0 }, { A, EST, 3, 0, 0 }, SELF_HOME, NEAR, 0 },
+		{ { OWN, EST, 400, 0, 1 }, { A, EST, 3, 0, 0 }, SELF_HOME, OWNER, 0 },
+		{ { B, EST, 400, 0, 0 }, { A, EST, 3, 0, 0 }, SELF_HOME, OWNER, 0 },
+	};
+	struct fleet f;
+
+	begin(&f);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct sc_publication *near = &f.node[0]->peers[NEAR].pub;
+		struct sc_record r;
+
+		while ((sc_home(f.node[0], flow, 0) != SELF) != (cases[i].home == NEAR_HOME) || sc_home(f.node[0], flow, 1) != OWNER)
+			flow += 1ull << 32;
+		r = record_of(&cases[i].record);
+		near->open_count = 0;
+		hold(f.node[0], &cases[i].held);
+		sc_take_record(f.node[0], &r, (uint16_t)cases[i].from);
+		if (!CHECK_EQ(near->open_count, cases[i].near_hears != 0))
+			printf("#   above: case %zu\n", i);
+		if (near->open_count)
+			CHECK_EQ(near->open[0].backend, cases[i].near_hears);
+		CHECK_EQ(f.node[0]->peers[OWNER].pub.open_count + f.node[0]->peers[SIBLING].pub.open_count, 0);
+		sc_flow_remove(&f.node[0]->table, sc_flow_find(&f.node[0]->table, flow));
+	}
+	fleet_stop(&f);
+}
+
 TEST("a living flow that finds no room makes its node uncertain, one in its handshake does not")
 {
 	for (int state = HALF; state <= CLOSING; state++) {

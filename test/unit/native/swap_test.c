@@ -484,15 +484,16 @@ TEST("a service's counts go with it to its new row")
 	struct fleet f;
 	uint64_t n;
 
-	begin(&f, 1, 1, 1);
-	connect(&f, 1);
+	begin(&f, 1, 1, 2);
+	for (uint16_t port = 1; f.node[0]->counts.backend[SC_TRAFFIC_PACKETS] != 6; port++)
+		connect(&f, port);	/* 3 of them to the first backend */
 	n = f.node[0]->counts.service[SC_TRAFFIC_PACKETS];
-	CHECK_EQ(n, 2);
+	CHECK(n > 6);
 	file.timeouts = true;
 	fleet_reload(&f);
 	CHECK_EQ(f.node[0]->counts.service[SC_TRAFFIC_PACKETS], 0);
 	CHECK_EQ(f.node[0]->counts.service[SC_TRAFFIC_COUNT + SC_TRAFFIC_PACKETS], n);
-	CHECK_EQ(f.node[0]->counts.service[SC_TRAFFIC_COUNT + SC_TRAFFIC_NEW_FLOWS], 1);
+	CHECK_EQ(f.node[0]->counts.service[SC_TRAFFIC_COUNT + SC_TRAFFIC_NEW_FLOWS], n / 2);
 	end(&f);
 }
 
