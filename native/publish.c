@@ -119,14 +119,11 @@ void sc_publish_to(struct sc_node *node, struct sc_peer *peer, const struct sc_r
 {
 	struct sc_publication *pub = &peer->pub;
 
-	if (peer->boot == 0)
-		return;		/* the session will begin with a walk */
 	if (pub->open_count == SC_BATCH_FLOWS && !flush(node, peer)) {
 		/* The walk that this makes necessary finds the flow in the table; of one that
 		 * ended the peer's copy expires. */
 		sc_count(node, SC_C_publish_overflow);
-		if (pub->walk_done || pub->walk_next > 0)
-			sc_publication_walk(pub);
+		sc_publication_walk(pub);
 		return;
 	}
 	if (pub->open_count == 0)

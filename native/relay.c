@@ -55,7 +55,7 @@ static enum sc_reason hand(struct sc_way *w, uint16_t row, uint32_t backend, enu
 
 enum sc_reason sc_relay_known(struct sc_way *w, uint16_t pop, uint32_t backend)
 {
-	uint16_t row = whom(w->node, w->flow, others(w->node) & ~bit(pop), bit(pop));
+	uint16_t row = whom(w->node, w->flow, others(w->node), bit(pop));
 
 	return row == SC_NO_ROW ? SC_DROP_peer_unreachable : hand(w, row, backend, SC_C_relayed);
 }

@@ -269,7 +269,7 @@ bool sc_certain(const struct sc_node *node, uint64_t since_us, uint64_t *missing
 enum sc_reason sc_send_control(struct sc_node *node, struct sc_peer *peer, enum sc_verb verb,
 			       const uint8_t *body, uint16_t len, uint64_t receiver_boot);
 
-/* publish.c: publications to and from one peer. */
+/* publish.c: publications to and from one peer, in a session. */
 void sc_publication_reset(struct sc_publication *pub);
 void sc_publication_walk(struct sc_publication *pub);
 void sc_publish_to(struct sc_node *node, struct sc_peer *peer, const struct sc_record *r);
