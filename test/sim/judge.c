@@ -230,7 +230,8 @@ static bool could_tell(const struct world *w, int node, const struct connection 
 	if (c->fate == FATE_HANDSHAKE && w->now_us < w->flood_us)
 		return false;
 	for (int i = 0; i < w->nnodes; i++)
-		if (i != node && (w->node[i].pop != n->pop || pop == n->pop) && n->quiet >> w->node[i].pop & 1 && sim_serving(w, i) && w->node[i].filled_us &&
+		if (i != node && (w->node[i].pop != n->pop || pop == n->pop) &&
+		    n->quiet >> w->node[i].pop & 1 && sim_serving(w, i) && w->node[i].filled_us &&
 		    w->now_us - w->node[i].filled_us >= SIM_YOUNG_US)
 			return true;
 	return false;
@@ -252,12 +253,11 @@ void sim_judge_death(struct world *w, int node)
 	}
 }
 
-/* A dead node's memory of c is lost. */
-void sim_judge_loss(struct world *w, int node, struct connection *c, enum sim_excuse why)
+/* A dead node has lost e, what its memory said of c. */
+void sim_judge_loss(struct world *w, int node, struct connection *c, const struct sc_flow_entry *e,
+		    enum sim_excuse why)
 {
-	const struct sc_flow_entry *e = sim_remembered(w, node, c->flow);
-
-	if ((c->fate == FATE_LIVING || c->fate == FATE_HANDSHAKE) && c->only && e &&
+	if ((c->fate == FATE_LIVING || c->fate == FATE_HANDSHAKE) && c->only &&
 	    !held_elsewhere(w, node, c, e->backend) && !remembered_elsewhere(w, node, c))
 		sim_leave_outside(w, c, why);
 }

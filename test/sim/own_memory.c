@@ -48,9 +48,12 @@ struct sc_flow_entry *sim_remembered(const struct world *w, int node, uint64_t f
 
 static void lose_all(struct world *w, int node, enum sim_excuse why)
 {
-	for (uint32_t i = 0; i < w->nconns; i++)
-		if (sim_remembered(w, node, w->conn[i].flow))
-			sim_judge_loss(w, node, &w->conn[i], why);
+	for (uint32_t i = 0; i < w->nconns; i++) {
+		const struct sc_flow_entry *e = sim_remembered(w, node, w->conn[i].flow);
+
+		if (e)
+			sim_judge_loss(w, node, &w->conn[i], e, why);
+	}
 }
 
 /* A node starts: what its last life left, and an empty memory for this one. */
@@ -163,7 +166,7 @@ void sim_memory_corrupt(struct world *w, int node, struct rng *r)
 		const struct sc_flow_entry *was = find(before, w->conn[i].flow), *is = sim_remembered(w, node, w->conn[i].flow);
 
 		if (was && (!is || memcmp(was, is, sizeof(*was)) != 0))
-			sim_judge_loss(w, node, &w->conn[i], OUT_DAMAGED);
+			sim_judge_loss(w, node, &w->conn[i], was, OUT_DAMAGED);
 	}
 	free(before);
 	sim_say(w, "node %d.%d: its memory is damaged in %s", n->pop + 1, n->number, header ? "its header" : "its entries");

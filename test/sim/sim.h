@@ -379,7 +379,8 @@ void sim_violation(struct world *w, const char *fmt, ...) __attribute__((format(
 void sim_judge_delivery(struct world *w, int backend, const struct segment *s, bool too_big);
 void sim_judge_syn(struct world *w, int pop, const struct segment *s);
 void sim_judge_death(struct world *w, int node);
-void sim_judge_loss(struct world *w, int node, struct connection *c, enum sim_excuse why);
+void sim_judge_loss(struct world *w, int node, struct connection *c, const struct sc_flow_entry *e,
+		    enum sim_excuse why);
 void sim_judge_flood(struct world *w);
 void sim_contest(struct world *w, struct connection *c, enum sim_excuse why);
 void sim_leave_outside(struct world *w, struct connection *c, enum sim_excuse why);
