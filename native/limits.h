@@ -62,6 +62,6 @@ enum {
 #define SC_COPY_S		900		/* a copy lives this long without republication */
 #define SC_REPUBLISH_S		300		/* the owner republishes living entries this often */
 #define SC_RECALL_S		SC_COPY_S	/* a table that was left alone for longer is not recalled */
-#define SC_RECALL_BESIDE_S	60		/* nor, for longer than this, one whose siblings went on without it */
+#define SC_RECALL_BESIDE_S	60		/* nor, for longer than this, flows whose owner node answers */
 
 #endif

@@ -1,29 +1,31 @@
 /* Recall: what a restarted node takes from its own memory of before. Called by peer.c
  * when the peers that can tell have told, before the node counts as filled. See memory.h.
- * Its peers' word comes first: they heard what happened since. What is recalled is what
- * nobody else answers for: flows of this node's own PoP, and of PoPs that are out of
- * reach or begin anew themselves. */
+ * Its peers' word comes first: they heard what happened since. What they did not tell is
+ * recalled; after a minute's absence only that for which nobody else answers. */
 #include "state.h"
 
 /* An entry of a process that may have died in the midst of anything, in memory that
- * anything may have happened to since. Of backends that are not configured here the peers
- * tell, if there are such. That it was not seen in the future sc_take_back() finds: it
- * would have expired long ago. */
+ * anything may have happened to since. Backends of its own PoP a node has configured,
+ * also those that departed; of others it need not. That an entry was not seen in the
+ * future sc_take_back() finds: it would have expired long ago. */
 static bool believable(const struct sc_node *node, const struct sc_flow_entry *e, uint32_t bucket)
 {
+	struct sc_place at = sc_place_of(node->g, e->backend);
+
 	return e->state != SC_FLOW_NONE && !e->cached &&
 	       sc_flow_belongs(sc_memory_mask(node->past), e->flow, bucket) &&
-	       sc_place_of(node->g, e->backend).row != SC_NO_ROW;
+	       at.pop != SC_NO_ROW && (at.row != SC_NO_ROW || at.pop != node->g->own_pop);
 }
 
+/* Whether the flow's owner node, or who stands in for it, had the time to tell. Before,
+ * what it did not tell it may have lost with its own machine: this memory may be the
+ * last. */
 static bool answered_for(const struct sc_node *node, const struct sc_flow_entry *e, uint64_t away_us)
 {
-	uint16_t pop = sc_place_of(node->g, e->backend).pop;
-	uint16_t row = pop == SC_NO_ROW ? SC_NO_ROW : sc_home(node, e->flow, pop);
+	uint16_t row = sc_home(node, e->flow, sc_place_of(node->g, e->backend).pop);
 
-	if (row == SC_NO_ROW || row == node->g->self || !sc_serving(node, row))
-		return false;
-	return pop != node->g->own_pop || away_us > SC_RECALL_BESIDE_S * SC_S;
+	return away_us > SC_RECALL_BESIDE_S * SC_S && row != SC_NO_ROW && row != node->g->self &&
+	       sc_serving(node, row);
 }
 
 bool sc_recall(struct sc_node *node)

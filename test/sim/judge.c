@@ -154,7 +154,20 @@ static void judge_syn(struct world *w, struct connection *c, int backend)
 	sim_broken(w, c, how);
 }
 
-/* A SYN, repeated or forged, comes to a PoP that cannot know the flow yet: it may begin
+/* Whether a node that lives knows the flow of c. */
+static bool known_alive(const struct world *w, const struct connection *c)
+{
+	for (int i = 0; i < w->nnodes; i++) {
+		const struct sc_flow_entry *e = sim_entry(w, i, c->flow);
+
+		if (e && !e->cached)
+			return true;
+	}
+	return false;
+}
+
+/* A SYN, repeated or forged, comes to a PoP that cannot know the flow yet, or while only
+ * dead nodes know it, its own machine having been started anew: it may begin
  * a second claim there, whether or not that reaches a backend now. */
 void sim_judge_syn(struct world *w, int pop, const struct segment *s)
 {
@@ -164,7 +177,8 @@ void sim_judge_syn(struct world *w, int pop, const struct segment *s)
 	if (!c || !(s->flags & SC_TCP_SYN) || c->claimed < 0)
 		return;
 	own = w->backend[c->backend >= 0 ? c->backend : c->claimed].pop;
-	if (pop != own && (w->now_us < w->bad_us[own][pop] || w->now_us - c->claimed_us < SIM_CONTEST_US))
+	if ((pop != own && (w->now_us < w->bad_us[own][pop] || w->now_us - c->claimed_us < SIM_CONTEST_US)) ||
+	    !known_alive(w, c))
 		c->raced = true;
 }
 

@@ -228,7 +228,7 @@ static bool recalls(struct fleet *f, uint32_t backend, int home, uint64_t away_u
 	return there;
 }
 
-TEST("recalled is what nobody else answers for: who serves is asked, but a sibling only about more than a minute")
+TEST("recalled is what the peers did not tell, and after more than a minute only that for which nobody else answers")
 {
 	const uint32_t own = fleet_backend_id(1, 1), other = fleet_backend_id(2, 1);
 	const uint64_t minute = SC_RECALL_BESIDE_S * SC_S;
@@ -245,7 +245,8 @@ TEST("recalled is what nobody else answers for: who serves is asked, but a sibli
 	CHECK(!recalls(&f, own, 1, SC_RECALL_S * SC_S + 1, NULL));
 	CHECK(recalls(&f, own, 2, minute, NULL));
 	CHECK(!recalls(&f, own, 2, minute + 1, NULL));
-	CHECK(!recalls(&f, other, 1, 0, NULL));
+	CHECK(recalls(&f, other, 1, minute, NULL));
+	CHECK(!recalls(&f, other, 1, minute + 1, NULL));
 	CHECK(!recalls(&f, fleet_backend_id(9, 1), 1, 0, NULL));
 	/* Before this node has filled it is asked about nothing, and its own are still its own. */
 	node->filled = false;
@@ -253,10 +254,10 @@ TEST("recalled is what nobody else answers for: who serves is asked, but a sibli
 	node->filled = true;
 	/* Those that fill themselves, or are out of reach, answer for nothing. */
 	node->peers[1].peer_filled = node->peers[2].peer_filled = node->peers[3].peer_filled = false;
-	CHECK(recalls(&f, other, 1, 0, NULL));
+	CHECK(recalls(&f, other, 1, minute + 1, NULL));
 	CHECK(recalls(&f, own, 2, minute + 1, NULL));
 	node->peers[1].alive = node->peers[2].alive = node->peers[3].alive = false;
-	CHECK(recalls(&f, other, 1, 0, NULL));
+	CHECK(recalls(&f, other, 1, minute + 1, NULL));
 	fleet_stop(&f);
 }
 
