@@ -436,7 +436,7 @@ TEST("what is recalled is as old and as long idle as it was; what has expired, o
 	e.seen = node->tick;
 	sc_take_back(node, &e);
 	CHECK(sc_flow_find(&node->table, 7) == NULL);
-	CHECK_EQ(node->forgot_us, node->now_us);
+	CHECK_EQ(node->shed_us, node->now_us);
 	CHECK_EQ(recalled(&f), 2);
 	fleet_stop(&f);
 }
