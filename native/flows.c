@@ -181,6 +181,9 @@ void sc_touch(struct sc_node *node, struct sc_flow_entry *e, const struct sc_way
 	e->cached = 0;
 	e->seen = node->tick;
 	e->timeouts = node->g->service_class[w->service] & 7;
+	/* A SYN that is repeated lets the handshake live longer: so must the doubt. */
+	if (after == before && after == SC_FLOW_HALF_OPEN && sc_withholds(node))
+		node->withheld_us = node->now_us;
 	if (after == before)
 		return;
 	if (after == SC_FLOW_HALF_OPEN)

@@ -248,6 +248,9 @@ static enum sc_reason unknown(struct sc_way *w)
 	struct sc_refusal *slot = &node->refusals[(uint32_t)w->flow & (SC_NEGATIVE_SLOTS - 1)];
 	uint64_t past = node->now_us - slot->since_us, missing;
 
+	/* What the flow's home knows others need not have been told. */
+	if (sc_home(node, w->flow, node->g->own_pop) != node->g->self)
+		return w->verb == SC_VERB_RELAY ? SC_DROP_relay_unknown : sc_relay_unknown(w, 0);
 	if (!sc_certain(node, 0, &missing))
 		return w->verb == SC_VERB_RELAY ? SC_DROP_relay_unknown : sc_relay_unknown(w, missing);
 	if (w->ip.kind != SC_KIND_TCP)
@@ -272,6 +275,12 @@ static bool given_up(const struct sc_node *node, const struct sc_flow_entry *e, 
 	return node->g->backends[at.row].state == SC_BACKEND_DOWN && e->state != SC_FLOW_HALF_OPEN;
 }
 
+/* Whether the PoP itself handed the SYN on, because its own backends will not have it. */
+static bool spilled_by(const struct sc_way *w, uint16_t pop)
+{
+	return w->verb == SC_VERB_RELAY && w->named == 0 && w->node->g->node_pop[w->origin] == pop;
+}
+
 /* The flow's home in this PoP. */
 static enum sc_reason home(struct sc_way *w)
 {
@@ -284,7 +293,7 @@ static enum sc_reason home(struct sc_way *w)
 	if (!e)		/* before it has filled, its PoPs may know the flow */
 		return node->filled ? choose(w, NULL) : SC_DROP_uncertain;
 	at = sc_place_of(node->g, e->backend);
-	if (is_syn(w) && given_up(node, e, at))
+	if (is_syn(w) && (given_up(node, e, at) || spilled_by(w, at.pop)))
 		return choose(w, e);
 	if (at.pop == node->g->own_pop)
 		sc_touch(node, e, w);

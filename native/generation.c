@@ -237,12 +237,20 @@ void sc_generation_keep_classes(struct sc_generation *g, const struct sc_generat
 	for (uint8_t i = 1; i < g->ntimeouts; i++)
 		if ((to[i] = class_like(old->timeouts, &g->timeouts[i])) != 0)
 			kept[to[i]] = g->timeouts[i];
-	for (uint8_t i = 1, at = 1; i < g->ntimeouts; i++) {
+	/* A new class takes a number that nobody has used, while there is one. */
+	for (uint8_t i = 1; i < g->ntimeouts; i++) {
+		uint8_t at = 1, spare = 0;
+
 		if (to[i] != 0)
 			continue;
-		while (kept[at].idle_s != 0)
-			at++;
-		kept[to[i] = at] = g->timeouts[i];
+		for (uint8_t k = SC_TIMEOUT_CLASSES - 1; k > 0; k--) {
+			if (kept[k].idle_s == 0)
+				at = k;
+			if (kept[k].idle_s == 0 && old->timeouts[k].idle_s == 0)
+				spare = k;
+		}
+		to[i] = spare ? spare : at;
+		kept[to[i]] = g->timeouts[i];
 	}
 	/* What only old entries name stays while there is room. */
 	for (uint8_t i = 1; i < SC_TIMEOUT_CLASSES; i++)

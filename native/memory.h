@@ -3,7 +3,7 @@
  * Owned by io/memory_file.c, or by whoever made the region; written by one node.
  * Guarantees: what an earlier life left is looked at only when its layout, its names
  * and its clock are this node's, and every entry is judged by itself; a process that
- * was killed at any instruction leaves no entry that says what was never true. */
+ * was killed at any instruction leaves no flow with a backend that it never had. */
 #ifndef SC_MEMORY_H
 #define SC_MEMORY_H
 

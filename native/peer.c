@@ -370,9 +370,15 @@ static void fill(struct sc_node *node)
 
 void sc_peers_changed(struct sc_node *node, bool others)
 {
-	for (uint16_t i = 0; i < node->g->h.nodes; i++)
-		if (node->peers[i].last_alive_us == 0)
-			node->peers[i].last_alive_us = node->now_us;
+	for (uint16_t i = 0; i < node->g->h.nodes; i++) {
+		struct sc_peer *peer = &node->peers[i];
+
+		if (peer->last_alive_us != 0)
+			continue;
+		/* It may have been a peer before: no sequence number is used twice. */
+		peer->last_alive_us = node->now_us;
+		peer->tx_seq = peer->adopted_at = node->now_us;
+	}
 	if (!others)
 		return;
 	/* Homes have moved: until everybody has gone over, nobody's "no" is certain. */
@@ -410,6 +416,31 @@ static bool told_since(const struct sc_peer *peer, uint64_t since_us)
 	       (peer->rtt_us != 0 && peer->heard_us >= since_us + peer->rtt_us + SC_FLUSH_US);
 }
 
+/* Whether a PoP that this node does not hear is heard by another: then it lives. */
+static bool bridged(const struct sc_node *node, uint16_t pop)
+{
+	bool by_others = false;
+
+	for (uint16_t i = 0; i < node->g->h.nodes; i++) {
+		const struct sc_peer *peer = &node->peers[i];
+
+		if (i == node->g->self || !peer->alive)
+			continue;
+		if (node->g->node_pop[i] == pop)
+			return false;
+		by_others = by_others || (!peer->near && peer->version >= SC_WIRE_VERSION_RELAY &&
+					  !(peer->unreached >> pop & 1));
+	}
+	return by_others && pop != node->g->own_pop;
+}
+
+/* Whether a peer is dead for longer than copies live, as far as anybody can tell. */
+static bool gone(const struct sc_node *node, const struct sc_peer *peer)
+{
+	return node->now_us - peer->last_alive_us > SC_COPY_S * SC_S &&
+	       !bridged(node, node->g->node_pop[peer->row]);
+}
+
 bool sc_certain(const struct sc_node *node, uint64_t since_us, uint64_t *missing)
 {
 	*missing = 0;
@@ -423,7 +454,7 @@ bool sc_certain(const struct sc_node *node, uint64_t since_us, uint64_t *missing
 			continue;
 		if (peer->alive ? peer->peer_filled && !peer->withholds &&
 					  sc_publication_complete(&peer->pub) && told_since(peer, since_us) :
-				  node->now_us - peer->last_alive_us > SC_COPY_S * SC_S)
+				  gone(node, peer))
 			continue;
 		*missing |= 1ull << node->g->node_pop[i];
 	}

@@ -94,7 +94,8 @@ static uint64_t silent(const struct sc_node *node)
 	return all & ~heard;
 }
 
-static void send_reach(struct sc_node *node, struct sc_peer *peer)
+/* false: out of buffers. */
+static bool send_reach(struct sc_node *node, struct sc_peer *peer)
 {
 	uint8_t body[SC_REACH_HEAD + 2 * SC_MAX_POPS] = { 0 };
 	uint64_t unheard = silent(node);
@@ -104,18 +105,19 @@ static void send_reach(struct sc_node *node, struct sc_peer *peer)
 		if (unheard & bit(pop))
 			sc_put16(body + SC_REACH_HEAD + 2 * count++, node->g->pops[pop].id);
 	sc_put16(body, count);
-	/* Out of buffers: it goes with the next. */
 	if (sc_send_control(node, peer, SC_VERB_REACH, body, (uint16_t)(SC_REACH_HEAD + 2 * count),
-			    peer->boot) == SC_OK)
-		sc_count(node, SC_C_reach_sent);
+			    peer->boot) != SC_OK)
+		return false;
+	sc_count(node, SC_C_reach_sent);
+	return true;
 }
 
 void sc_reach_timers(struct sc_node *node, struct sc_peer *peer)
 {
 	if (peer->near || peer->version < SC_WIRE_VERSION_RELAY || node->now_us < peer->reach_due_us)
 		return;
-	peer->reach_due_us = node->now_us + SC_HELLO_FAR_US;
-	send_reach(node, peer);
+	if (send_reach(node, peer))
+		peer->reach_due_us = node->now_us + SC_HELLO_FAR_US;
 }
 
 void sc_reach_changed(struct sc_node *node)

@@ -97,8 +97,11 @@ static int find_past(struct sc_memory_file *f, const struct sc_memory_id *id)
 /* Allocates all of it, in a place that has room for so many of them. */
 static int fill(int fd, off_t size, int tables)
 {
-	int err = -posix_fallocate(fd, 0, size * tables);
+	int err;
 
+	do {
+		err = -posix_fallocate(fd, 0, size * tables);
+	} while (err == -EINTR);
 	if (err)
 		return err;
 	return ftruncate(fd, size) ? -errno : 0;
