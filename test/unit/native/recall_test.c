@@ -417,6 +417,19 @@ TEST("what is recalled is as old and as long idle as it was; what has expired, o
 	e.backend = fleet_backend_id(1, 2);
 	sc_take_back(node, &e);
 	CHECK_EQ(got->backend, left.backend);
+	/* Known by hearsay only: what this node itself had told, or another's flow. */
+	got->cached = 1;
+	got->seen = node->tick;
+	sc_take_back(node, &e);
+	CHECK(got->backend == left.backend && got->cached == 1);
+	CHECK_EQ(recalled(&f), 1);
+	e.backend = left.backend;
+	sc_flow_set_age(&e, node->tick, 200);
+	sc_take_back(node, &e);
+	CHECK_EQ(got->cached, 0);
+	CHECK_EQ(sc_flow_age(got, node->tick), 200);
+	CHECK_EQ(sc_flow_idle(got, node->tick), 0);
+	CHECK_EQ(recalled(&f), 2);
 	/* Expired: a closing one lives 60 s, and 300 s by hearsay. */
 	e.flow = 6;
 	e.seen = (uint16_t)(node->tick - 181);
@@ -425,7 +438,7 @@ TEST("what is recalled is as old and as long idle as it was; what has expired, o
 	e.seen = (uint16_t)(node->tick - 180);
 	sc_take_back(node, &e);
 	CHECK(sc_flow_find(&node->table, 6) != NULL);
-	CHECK_EQ(recalled(&f), 2);
+	CHECK_EQ(recalled(&f), 3);
 	CHECK_EQ(node->forgot_us, 0);
 	/* No room: for a handshake, among established ones. */
 	for (uint64_t flow = 10; flow < 14; flow++)
@@ -437,7 +450,7 @@ TEST("what is recalled is as old and as long idle as it was; what has expired, o
 	sc_take_back(node, &e);
 	CHECK(sc_flow_find(&node->table, 7) == NULL);
 	CHECK_EQ(node->shed_us, node->now_us);
-	CHECK_EQ(recalled(&f), 2);
+	CHECK_EQ(recalled(&f), 3);
 	fleet_stop(&f);
 }
 
