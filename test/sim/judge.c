@@ -11,6 +11,8 @@
 /* Entries give up in steps of 2 s. */
 enum { SLACK_S = 4, ENOUGH_ASKED = 500 };
 
+#define MOVES_US (10 * SC_S)
+
 static uint32_t number_of(const struct world *w, const struct connection *c)
 {
 	return (uint32_t)(c - w->conn);
@@ -271,7 +273,9 @@ void sim_judge_death(struct world *w, int node)
 void sim_judge_loss(struct world *w, int node, struct connection *c, const struct sc_flow_entry *e,
 		    enum sim_excuse why)
 {
-	if ((c->fate == FATE_LIVING || c->fate == FATE_HANDSHAKE) && c->only &&
+	bool long_gone = why == OUT_AWAY && w->now_us - w->node[node].died_us > SC_COPY_S * SC_S;
+
+	if ((c->fate == FATE_LIVING || c->fate == FATE_HANDSHAKE) && (c->only || long_gone) &&
 	    !held_elsewhere(w, node, c, e->backend) && !remembered_elsewhere(w, node, c))
 		sim_leave_outside(w, c, why);
 }
@@ -459,6 +463,15 @@ static bool was_uncertain(const struct world *w)
 	return false;
 }
 
+/* Whether a long answer is still on its way: it was acknowledged a moment ago. */
+static bool moves(struct world *w, const struct connection *c)
+{
+	const struct socket *k = c->fate != FATE_LIVING ? NULL :
+				 sim_socket(w, c->backend, c->client, c->service, c->sport);
+
+	return k && k->conn == number_of(w, c) && k->tcp.due_us && w->now_us - k->tcp.since_us < MOVES_US;
+}
+
 /* SIM_BOUND_US after everyone was asked to go on. */
 void sim_judge_end(struct world *w)
 {
@@ -481,7 +494,8 @@ void sim_judge_end(struct world *w)
 			sim_violation(w, "connection %u is contested and neither goes on nor is told: %s", i, how);
 			w->result->failed[i] = 1;
 		}
-		sim_broken(w, c, how);
+		if (!moves(w, c))
+			sim_broken(w, c, how);
 	}
 	if (w->zombies_reset != w->zombies && !uncertain)
 		sim_violation(w, "clients of unknown connections %x were to be told, only %x were", w->zombies,

@@ -51,7 +51,7 @@ static void lose_all(struct world *w, int node, enum sim_excuse why)
 	for (uint32_t i = 0; i < w->nconns; i++) {
 		const struct sc_flow_entry *e = sim_remembered(w, node, w->conn[i].flow);
 
-		if (e)
+		if (e && !e->cached)
 			sim_judge_loss(w, node, &w->conn[i], e, why);
 	}
 }
@@ -120,6 +120,7 @@ void sim_memory_wipe(struct world *w, int node)
 void sim_memory_retire(struct world *w, int node)
 {
 	lose_all(w, node, OUT_REMOVED);
+	sim_memory_free(&w->node[node]);
 }
 
 /* A bucket with something in it, if there are many. */
