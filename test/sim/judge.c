@@ -56,13 +56,26 @@ void sim_contest(struct world *w, struct connection *c, enum sim_excuse why)
 	sim_say(w, "connection %u is contested: %s", number_of(w, c), sim_excuse_names[why]);
 }
 
+/* While its handshake has yet to be over at its backend, and for as long as that is on
+ * its way to all, its port's last connection stands before it wherever it is not known
+ * to have ended; one whose backend is down, for as long as an ingress node trusts what it
+ * was told. */
+static bool unheard(const struct world *w, const struct connection *c)
+{
+	uint64_t for_us = c->anew ? SC_OWNER_CACHE_S * SC_S : SIM_CONTEST_US;
+
+	return c->acked_us == 0 || w->now_us - c->acked_us < for_us;
+}
+
 void sim_broken(struct world *w, struct connection *c, const char *how)
 {
 	char text[180];
 
 	if (c->raced)
 		sim_contest(w, c, CONTESTED_RACE);
-	if (c->reused || (c->anew && w->now_us - c->claimed_us < SIM_CONTEST_US))
+	if (c->damaged)
+		sim_leave_outside(w, c, OUT_DAMAGED);
+	if (c->reused || (c->again && unheard(w, c)))
 		sim_contest(w, c, CONTESTED_REUSE);
 	if (c->fate == FATE_BROKEN || c->fate == FATE_OVER || c->fate == FATE_DEAD || !covered(w, c))
 		return;
@@ -200,6 +213,8 @@ void sim_judge_delivery(struct world *w, int backend, const struct segment *s, b
 	if (c->fate != FATE_LIVING)
 		return;
 	if (c->backend == backend) {
+		if (!too_big && !(s->flags & SC_TCP_SYN) && !c->acked_us)
+			c->acked_us = w->now_us;
 		w->result->seen[SAW_LONG_SILENCE] += w->now_us - c->delivered_us > (uint64_t)w->idle_s * SC_S / 3;
 		if (covered(w, c))
 			c->delivered_us = w->now_us;
@@ -280,8 +295,8 @@ void sim_judge_loss(struct world *w, int node, struct connection *c, const struc
 		sim_leave_outside(w, c, why);
 }
 
-/* Once a second while SYNs come that no table holds, or have come and are still there: a handshake that had to give way is
- * known to nobody. */
+/* Once a second while SYNs come that no table holds: a handshake that had to give way is
+ * known to no node of its backend's PoP. */
 void sim_judge_flood(struct world *w)
 {
 	if (w->now_us < w->flooded_us || w->now_us > w->flood_us + w->half_open_s * SC_S)
@@ -296,7 +311,8 @@ void sim_judge_flood(struct world *w)
 		for (int k = 0; k < w->nnodes && !held; k++) {
 			const struct sc_flow_entry *e = sim_entry(w, k, c->flow);
 
-			held = (e && !e->cached) || sim_remembered(w, k, c->flow);
+			held = w->node[k].pop == w->backend[c->backend >= 0 ? c->backend : c->claimed].pop &&
+			       ((e && !e->cached) || sim_remembered(w, k, c->flow));
 		}
 		if (!held)
 			sim_leave_outside(w, c, OUT_FLOODED);

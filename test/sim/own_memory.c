@@ -166,8 +166,10 @@ void sim_memory_corrupt(struct world *w, int node, struct rng *r)
 	for (uint32_t i = 0; i < w->nconns; i++) {
 		const struct sc_flow_entry *was = find(before, w->conn[i].flow), *is = sim_remembered(w, node, w->conn[i].flow);
 
-		if (was && (!is || memcmp(was, is, sizeof(*was)) != 0))
-			sim_judge_loss(w, node, &w->conn[i], was, OUT_DAMAGED);
+		if (!was || (is && memcmp(was, is, sizeof(*was)) == 0))
+			continue;
+		w->conn[i].damaged |= is != NULL;
+		sim_judge_loss(w, node, &w->conn[i], was, OUT_DAMAGED);
 	}
 	free(before);
 	sim_say(w, "node %d.%d: its memory is damaged in %s", n->pop + 1, n->number, header ? "its header" : "its entries");
