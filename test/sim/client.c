@@ -272,6 +272,7 @@ static void start(struct world *w, void *p, uint32_t conn, uint32_t b)
 	w->client[c->client].port[c->service][port] = conn;
 	c->flow = sim_flow(c->client, c->sport, c->service);
 	c->fate = FATE_HANDSHAKE;
+	c->again = w->client[c->client].port_pop[c->service][port] != 0;
 	c->tcp.mss = conn % 29 == 0 ? CARELESS_MSS : CLIENT_MSS;
 	w->result->connections++;
 	key[2] = c->sport;

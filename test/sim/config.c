@@ -53,12 +53,29 @@ static uint16_t pop_id(int pop)
 	return (uint16_t)(pop + 1);
 }
 
+static bool names(const struct world *w, int node, int backend)
+{
+	const struct sc_flow_table *t = &w->node[node].node->table;
+
+	for (uint32_t i = 0; i <= t->mask; i++)
+		for (int k = 0; k < SC_FLOW_WAYS; k++) {
+			const struct sc_flow_entry *e = &t->buckets[i].way[k];
+
+			if (e->state != SC_FLOW_NONE && !e->cached && e->backend == w->backend[backend].id)
+				return true;
+		}
+	return false;
+}
+
 /* Whether the nodes of its PoP keep it, draining, though the file does not name it any
- * more: while connections of it live, and for a while. */
+ * more: for a while, and as long as flows name it. */
 static bool in_use(const struct world *w, int backend)
 {
 	if (w->backend[backend].gone_us && w->now_us - w->backend[backend].gone_us < DEPARTED_US)
 		return true;
+	for (int i = 0; i < w->nnodes; i++)
+		if (w->node[i].node && w->node[i].pop == w->backend[backend].pop && names(w, i, backend))
+			return true;
 	for (uint32_t i = 0; i < w->nconns; i++) {
 		const struct connection *c = &w->conn[i];
 		int own = c->backend >= 0 ? c->backend : c->claimed;

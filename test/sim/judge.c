@@ -11,6 +11,8 @@
 /* Entries give up in steps of 2 s. */
 enum { SLACK_S = 4, ENOUGH_ASKED = 500 };
 
+#define MOVES_US (10 * SC_S)
+
 static uint32_t number_of(const struct world *w, const struct connection *c)
 {
 	return (uint32_t)(c - w->conn);
@@ -54,13 +56,26 @@ void sim_contest(struct world *w, struct connection *c, enum sim_excuse why)
 	sim_say(w, "connection %u is contested: %s", number_of(w, c), sim_excuse_names[why]);
 }
 
+/* While its handshake has yet to be over at its backend, and for as long as that is on
+ * its way to all, its port's last connection stands before it wherever it is not known
+ * to have ended; one whose backend is down, for as long as an ingress node trusts what it
+ * was told. */
+static bool unheard(const struct world *w, const struct connection *c)
+{
+	uint64_t for_us = c->anew ? SC_OWNER_CACHE_S * SC_S : SIM_CONTEST_US;
+
+	return c->acked_us == 0 || w->now_us - c->acked_us < for_us;
+}
+
 void sim_broken(struct world *w, struct connection *c, const char *how)
 {
 	char text[180];
 
 	if (c->raced)
 		sim_contest(w, c, CONTESTED_RACE);
-	if (c->reused || (c->anew && w->now_us - c->claimed_us < SIM_CONTEST_US))
+	if (c->damaged)
+		sim_leave_outside(w, c, OUT_DAMAGED);
+	if (c->reused || (c->again && unheard(w, c)))
 		sim_contest(w, c, CONTESTED_REUSE);
 	if (c->fate == FATE_BROKEN || c->fate == FATE_OVER || c->fate == FATE_DEAD || !covered(w, c))
 		return;
@@ -198,6 +213,8 @@ void sim_judge_delivery(struct world *w, int backend, const struct segment *s, b
 	if (c->fate != FATE_LIVING)
 		return;
 	if (c->backend == backend) {
+		if (!too_big && !(s->flags & SC_TCP_SYN) && !c->acked_us)
+			c->acked_us = w->now_us;
 		w->result->seen[SAW_LONG_SILENCE] += w->now_us - c->delivered_us > (uint64_t)w->idle_s * SC_S / 3;
 		if (covered(w, c))
 			c->delivered_us = w->now_us;
@@ -271,13 +288,15 @@ void sim_judge_death(struct world *w, int node)
 void sim_judge_loss(struct world *w, int node, struct connection *c, const struct sc_flow_entry *e,
 		    enum sim_excuse why)
 {
-	if ((c->fate == FATE_LIVING || c->fate == FATE_HANDSHAKE) && c->only &&
+	bool long_gone = why == OUT_AWAY && w->now_us - w->node[node].died_us > SC_COPY_S * SC_S;
+
+	if ((c->fate == FATE_LIVING || c->fate == FATE_HANDSHAKE) && (c->only || long_gone) &&
 	    !held_elsewhere(w, node, c, e->backend) && !remembered_elsewhere(w, node, c))
 		sim_leave_outside(w, c, why);
 }
 
-/* Once a second while SYNs come that no table holds, or have come and are still there: a handshake that had to give way is
- * known to nobody. */
+/* Once a second while SYNs come that no table holds: a handshake that had to give way is
+ * known to no node of its backend's PoP. */
 void sim_judge_flood(struct world *w)
 {
 	if (w->now_us < w->flooded_us || w->now_us > w->flood_us + w->half_open_s * SC_S)
@@ -292,7 +311,8 @@ void sim_judge_flood(struct world *w)
 		for (int k = 0; k < w->nnodes && !held; k++) {
 			const struct sc_flow_entry *e = sim_entry(w, k, c->flow);
 
-			held = (e && !e->cached) || sim_remembered(w, k, c->flow);
+			held = w->node[k].pop == w->backend[c->backend >= 0 ? c->backend : c->claimed].pop &&
+			       ((e && !e->cached) || sim_remembered(w, k, c->flow));
 		}
 		if (!held)
 			sim_leave_outside(w, c, OUT_FLOODED);
@@ -459,6 +479,15 @@ static bool was_uncertain(const struct world *w)
 	return false;
 }
 
+/* Whether a long answer is still on its way: it was acknowledged a moment ago. */
+static bool moves(struct world *w, const struct connection *c)
+{
+	const struct socket *k = c->fate != FATE_LIVING ? NULL :
+				 sim_socket(w, c->backend, c->client, c->service, c->sport);
+
+	return k && k->conn == number_of(w, c) && k->tcp.due_us && w->now_us - k->tcp.since_us < MOVES_US;
+}
+
 /* SIM_BOUND_US after everyone was asked to go on. */
 void sim_judge_end(struct world *w)
 {
@@ -481,7 +510,8 @@ void sim_judge_end(struct world *w)
 			sim_violation(w, "connection %u is contested and neither goes on nor is told: %s", i, how);
 			w->result->failed[i] = 1;
 		}
-		sim_broken(w, c, how);
+		if (!moves(w, c))
+			sim_broken(w, c, how);
 	}
 	if (w->zombies_reset != w->zombies && !uncertain)
 		sim_violation(w, "clients of unknown connections %x were to be told, only %x were", w->zombies,

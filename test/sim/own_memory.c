@@ -51,7 +51,7 @@ static void lose_all(struct world *w, int node, enum sim_excuse why)
 	for (uint32_t i = 0; i < w->nconns; i++) {
 		const struct sc_flow_entry *e = sim_remembered(w, node, w->conn[i].flow);
 
-		if (e)
+		if (e && !e->cached)
 			sim_judge_loss(w, node, &w->conn[i], e, why);
 	}
 }
@@ -120,6 +120,7 @@ void sim_memory_wipe(struct world *w, int node)
 void sim_memory_retire(struct world *w, int node)
 {
 	lose_all(w, node, OUT_REMOVED);
+	sim_memory_free(&w->node[node]);
 }
 
 /* A bucket with something in it, if there are many. */
@@ -165,8 +166,10 @@ void sim_memory_corrupt(struct world *w, int node, struct rng *r)
 	for (uint32_t i = 0; i < w->nconns; i++) {
 		const struct sc_flow_entry *was = find(before, w->conn[i].flow), *is = sim_remembered(w, node, w->conn[i].flow);
 
-		if (was && (!is || memcmp(was, is, sizeof(*was)) != 0))
-			sim_judge_loss(w, node, &w->conn[i], was, OUT_DAMAGED);
+		if (!was || (is && memcmp(was, is, sizeof(*was)) == 0))
+			continue;
+		w->conn[i].damaged |= is != NULL;
+		sim_judge_loss(w, node, &w->conn[i], was, OUT_DAMAGED);
 	}
 	free(before);
 	sim_say(w, "node %d.%d: its memory is damaged in %s", n->pop + 1, n->number, header ? "its header" : "its entries");

@@ -199,8 +199,10 @@ struct connection {
 	bool outside;			/* not covered by the promise: why is in the trace */
 	bool contested;
 	bool raced;			/* a SYN of it came to a PoP that could not know it */
+	bool again;			/* its port was used before */
 	bool reused;			/* its port's last one may live on where it was not heard of */
 	bool anew;			/* its port's last one was of a backend that is down now */
+	bool damaged;			/* an entry of it was, in some node's memory */
 	bool only;			/* the last node that died with it could not have told others */
 	uint8_t turn;
 	bool wrote;			/* this turn's bytes are written */
@@ -210,7 +212,7 @@ struct connection {
 	int claimed;			/* backend that first got its SYN, -1 */
 	uint64_t claimed_us, living_us;
 	uint64_t delivered_us;		/* last packet that reached its own backend */
-	uint64_t sent_us;		/* its client's last packet */
+	uint64_t acked_us;		/* first packet that followed its SYN there */
 	uint64_t timeout_s;		/* that holds for it now */
 	uint64_t flow;
 	struct tcp tcp;

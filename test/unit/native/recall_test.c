@@ -345,6 +345,50 @@ TEST("an entry whose backend is not configured is not recalled")
 	end(&f);
 }
 
+TEST("a departed backend of another PoP is known there alone: its flows are recalled")
+{
+	struct fleet f;
+	struct sc_flow_entry *e;
+
+	begin(&f, 2, 1);
+	fleet_client(&f, 2, 1, CLIENT, 1, SYN, 0);
+	fleet_client(&f, 2, 1, CLIENT, 1, ACK, 0);
+	fleet_run(&f, SC_S);
+	e = sc_flow_find(&f.node[0]->table, fleet_flow(CLIENT, 1));
+	REQUIRE(e != NULL);
+	e->backend ^= 0x100;
+	CHECK_EQ(sc_find_backend(f.node[0]->g, e->backend), SC_NO_ROW);
+	stop(&f);
+	fleet_stop_node(&f, 2, 1);
+	f.now_us += SC_S;
+	start_again(&f);
+	fleet_run(&f, 5 * SC_S);
+	CHECK_EQ(recalled(&f), 1);
+	end(&f);
+}
+
+TEST("what another PoP's flows were is recalled though its home is back: it may have come back without them")
+{
+	struct fleet f;
+	uint32_t at;
+
+	begin(&f, 2, 1);
+	at = fleet_client(&f, 2, 1, CLIENT, 1, SYN, 0);
+	fleet_client(&f, 2, 1, CLIENT, 1, ACK, 0);
+	fleet_run(&f, SC_S);
+	fleet_stop_node(&f, 2, 1);
+	stop(&f);
+	fleet_start_node(&f, 2, 1, 0x9000, ENTRIES);
+	fleet_run(&f, 4 * SC_S);
+	CHECK(f.node[1]->filled);
+	start_again(&f);
+	fleet_run(&f, 5 * SC_S);
+	CHECK_EQ(recalled(&f), 1);
+	CHECK_EQ(fleet_client(&f, 2, 1, CLIENT, 1, ACK, 0), at);
+	CHECK_EQ(fleet_client(&f, 1, 1, CLIENT, 1, ACK, 0), at);
+	end(&f);
+}
+
 TEST("what a sibling only cached, and told back while the node filled, does not stand in the way of what it recalls")
 {
 	struct fleet f;
