@@ -351,15 +351,15 @@ TEST("an active connection goes on through a bridged cut of half an hour")
 			fleet_client(&f, 3, 1, CLIENT, port, ACK, 10);
 			fleet_run_in_steps(&f, 50 * SC_MS, 50 * SC_MS);
 			at = f.delivered_to;
-			if (at && at >> 16 != 0x0a01)
-					}
+			CHECK(at == 0 || at >> 16 == 0x0a01);
+		}
 		fleet_run_in_steps(&f, 600 * SC_MS, 50 * SC_MS);
 		for (uint16_t port = 1; port < 10; port++) {
 			fleet_client(&f, 3, 1, CLIENT, port, ACK, 10);
 			fleet_run_in_steps(&f, 50 * SC_MS, 50 * SC_MS);
 			at = f.delivered_to;
-			if (at && at >> 16 != 0x0a01)
-					}
+			CHECK(at == 0 || at >> 16 == 0x0a01);
+		}
 		fleet_run_in_steps(&f, 3500 * SC_MS, 50 * SC_MS);
 	}
 	CHECK_EQ(f.counters[2][SC_C_certain_no], 0);
