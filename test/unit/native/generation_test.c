@@ -296,13 +296,14 @@ TEST("a generation that follows another keeps the numbers of the timeouts that b
 	check_timeouts(g, g->service_class[0], D);
 	check_timeouts(g, g->service_class[1], C);
 	check_timeouts(g, 0, (struct sc_timeouts){ 10, 101, 21 });
-	CHECK_EQ(g->service_class[0], 1);	/* the first number free: there is room no more for A, */
-	check_timeouts(g, old->service_class[1], B);	/* but for B */
+	CHECK_EQ(g->service_class[0], 4);	/* the first that nobody has used: entries may name A and B */
+	check_timeouts(g, old->service_class[0], A);
+	check_timeouts(g, old->service_class[1], B);
 	sc_generation_free(old);
 	sc_generation_free(g);
 }
 
-TEST("timeouts that are new take the first number that is free, behind those that stay")
+TEST("timeouts that are new take the first number that was never used")
 {
 	struct sc_generation *old = with_timeouts((const struct sc_timeouts[]){ A, B, C }, 3);
 	struct sc_generation *g = with_timeouts((const struct sc_timeouts[]){ D, B, A }, 3);
@@ -311,10 +312,10 @@ TEST("timeouts that are new take the first number that is free, behind those tha
 	sc_generation_keep_classes(g, old);
 	CHECK_EQ(g->service_class[1], 2);
 	CHECK_EQ(g->service_class[2], 1);
-	CHECK_EQ(g->service_class[0], 3);
+	CHECK_EQ(g->service_class[0], 4);
 	check_timeouts(g, 1, A);
 	check_timeouts(g, 2, B);
-	check_timeouts(g, 3, D);
+	check_timeouts(g, 4, D);
 	sc_generation_free(old);
 	sc_generation_free(g);
 }
