@@ -78,6 +78,7 @@ const node = {
   udpPort: 6080,
   generation: nodeSide.blob,
   bootId: 1n,
+  memoryPath: null,
   flowEntries: 1024,
 }
 const backend = {
