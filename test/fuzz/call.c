@@ -20,12 +20,14 @@ static void launch(struct fuzz_world *w, const struct sc_out *out, int hops)
 		const struct sc_packet *p = &out->p[k];
 		struct fuzz_flight *flight = &w->past[w->past_count % FUZZ_PAST];
 		uint32_t gue = p->data[0] >> 4 == 4 ? 28 : 48;
+		int to;
 
 		if (p->egress != SC_EGRESS_WIRE || p->len > FUZZ_FLIGHT || p->len <= gue)
 			continue;
-		flight->to = node_at(w, p->data);
-		if (flight->to < 0)
+		to = node_at(w, p->data);
+		if (to < 0)
 			continue;
+		flight->to = to;
 		flight->hops = p->data[gue] & SC_GUE_CONTROL ? 0 : hops;
 		flight->len = p->len;
 		memcpy(flight->data, p->data, p->len);
