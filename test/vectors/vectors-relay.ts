@@ -265,7 +265,7 @@ const begins: readonly Vector[] = FAMILIES.map(([name, stage, connection]) => ({
 }))
 
 const asHome: Vector = {
-  name: 'a node that gets a RELAY acts as the home though it is not, and asks nobody',
+  name: 'a node that gets a RELAY acts as the home though it is not, asks nobody and is certain of nothing',
   stage: {
     fleet: sampleFleet({ pops: 2, nodesPerPop: 2 }),
     node: 'b1',
@@ -284,7 +284,7 @@ const asHome: Vector = {
       },
     ]
   },
-  counts: { relay_received: 2, first_refusal: 1, flows_new: 1, delivered_gue: 1, owner_sent: 1 },
+  counts: { relay_received: 2, relay_unknown: 1, flows_new: 1, delivered_gue: 1, owner_sent: 1 },
 }
 
 const datagrams = (): readonly Bytes[] => [
