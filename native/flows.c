@@ -161,14 +161,17 @@ struct sc_flow_entry *sc_record_flow(struct sc_node *node, uint64_t flow, uint32
 }
 
 /* What a client's packet makes of a flow's state. A SYN never shortens a life: a
- * spoofed one must not. */
-static enum sc_flow_state next_state(enum sc_flow_state s, uint8_t tcp_flags)
+ * spoofed one must not. Nor does a FIN or RST that was forged, or comes late from the
+ * port's last connection, for long: who has closed sends no new data. */
+static enum sc_flow_state next_state(enum sc_flow_state s, const struct sc_parsed *ip)
 {
-	if (tcp_flags & (SC_TCP_FIN | SC_TCP_RST))
+	bool carries_data = ip->total_len > ip->payload_offset;
+
+	if (ip->tcp_flags & (SC_TCP_FIN | SC_TCP_RST))
 		return SC_FLOW_CLOSING;
-	if (tcp_flags & SC_TCP_SYN)
+	if (ip->tcp_flags & SC_TCP_SYN)
 		return s == SC_FLOW_CLOSING ? SC_FLOW_HALF_OPEN : s;
-	return s == SC_FLOW_HALF_OPEN ? SC_FLOW_ESTABLISHED : s;
+	return s == SC_FLOW_HALF_OPEN || carries_data ? SC_FLOW_ESTABLISHED : s;
 }
 
 void sc_touch(struct sc_node *node, struct sc_flow_entry *e, const struct sc_way *w)
@@ -177,7 +180,7 @@ void sc_touch(struct sc_node *node, struct sc_flow_entry *e, const struct sc_way
 
 	if (w->ip.kind != SC_KIND_TCP)
 		return;
-	after = next_state(before, w->ip.tcp_flags);
+	after = next_state(before, &w->ip);
 	e->cached = 0;
 	e->seen = node->tick;
 	e->timeouts = node->g->service_class[w->service] & 7;
@@ -192,15 +195,23 @@ void sc_touch(struct sc_node *node, struct sc_flow_entry *e, const struct sc_way
 	sc_publish(node, e, after);
 }
 
+void sc_witness(struct sc_node *node, struct sc_flow_entry *e, const struct sc_way *w)
+{
+	if (e->state == SC_FLOW_HALF_OPEN && w->ip.kind == SC_KIND_TCP && !(w->ip.tcp_flags & SC_TCP_SYN))
+		sc_flow_set_state(&node->table, e, SC_FLOW_ESTABLISHED);
+}
+
 /* Whether a record of the same backend tells nothing that the entry does not know. That
  * it seems to be of another, younger life does not make it news: ages drift by a tick
- * with every teller. */
+ * with every teller. Of what was heard at the same time the higher state is the later,
+ * but a closing flow that lives on, or begins anew, by its owner's word. */
 static bool outdated(const struct sc_node *node, const struct sc_flow_entry *e, const struct sc_record *r,
-		     uint16_t heard, bool other_life)
+		     uint16_t heard, bool other_life, bool owner_says)
 {
 	uint16_t mine = sc_flow_idle(e, node->tick), said = (uint16_t)(node->tick - heard);
+	bool revived = owner_says && e->state == SC_FLOW_CLOSING;
 
-	return !e->cached && (said > mine || (said == mine && !other_life && r->state < e->state));
+	return !e->cached && (said > mine || (said == mine && !other_life && !revived && r->state < e->state));
 }
 
 /* Of two claims to a flow, whose stays: one past its handshake, else the younger, else
@@ -237,7 +248,7 @@ static void merge_record(struct sc_node *node, struct sc_flow_entry *e, const st
 	} else if (r->state == SC_FLOW_NONE) {
 		sc_flow_remove(&node->table, e);
 		return;
-	} else if (outdated(node, e, r, heard, other_life)) {
+	} else if (outdated(node, e, r, heard, other_life, owner_says)) {
 		return;
 	}
 	e->backend = r->backend;

@@ -297,6 +297,8 @@ static enum sc_reason home(struct sc_way *w)
 		return choose(w, e);
 	if (at.pop == node->g->own_pop)
 		sc_touch(node, e, w);
+	else
+		sc_witness(node, e, w);
 	if (w->origin != SC_NO_ROW)
 		sc_owner_to(node, w->origin, e);
 	return follow(w, e, at);

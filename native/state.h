@@ -209,6 +209,10 @@ void sc_end_flow(struct sc_node *node, struct sc_flow_entry *e);
 /* A packet of the flow passed here, at its home: state, time, publication. */
 void sc_touch(struct sc_node *node, struct sc_flow_entry *e, const struct sc_way *w);
 
+/* One of another PoP's flow did: that its handshake is over its owner node, should it have
+ * died since, has told nobody. */
+void sc_witness(struct sc_node *node, struct sc_flow_entry *e, const struct sc_way *w);
+
 /* Tells the holders. Half-open flows, and the end of such, only up to a limit. */
 void sc_publish(struct sc_node *node, const struct sc_flow_entry *e, enum sc_flow_state state);
 

@@ -36,7 +36,6 @@ enum {
 };
 
 enum sc_verb {
-	SC_VERB_NONE = 0,
 	SC_VERB_ASK = 1,
 	SC_VERB_FORWARD = 2,
 	SC_VERB_RELAY = 3,

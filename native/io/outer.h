@@ -31,12 +31,6 @@ struct sc_outer {
 	uint32_t tx_index[SC_OUT_MAX];	/* of a message: which packet */
 };
 
-enum {
-	/* Bytes that sc_outer_receive() may need in front of the data pointer beyond
-	 * SC_HEADROOM. */
-	SC_OUTER_HEADER_MAX = 48,
-};
-
 /* Opens the UDP socket on address and port and the raw sockets. *what names the step
  * that failed. */
 int sc_outer_open(struct sc_outer *o, const struct sc_addr *address, uint16_t port,

@@ -189,7 +189,7 @@ static void established(struct world *w, struct connection *c, int backend)
 {
 	c->fate = FATE_LIVING;
 	c->backend = backend;
-	c->living_us = c->delivered_us = w->now_us;
+	c->delivered_us = w->now_us;
 	c->timeout_s = w->idle_s;
 	/* It took a backend's word; another one had its SYN too. */
 	if (c->claimed >= 0 && c->claimed != backend)

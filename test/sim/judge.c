@@ -229,13 +229,15 @@ void sim_judge_delivery(struct world *w, int backend, const struct segment *s, b
 	sim_broken(w, c, how);
 }
 
-/* Whether some node that lives, but for this one, holds the flow. */
+/* Whether some node that lives, but for this one, holds the flow, and for long enough
+ * to tell of it. */
 static bool held_elsewhere(const struct world *w, int node, const struct connection *c, uint32_t backend)
 {
 	for (int i = 0; i < w->nnodes; i++) {
 		const struct sc_flow_entry *e = i == node ? NULL : sim_entry(w, i, c->flow);
 
-		if (e && !e->cached && e->backend == backend)
+		if (e && !e->cached && e->backend == backend &&
+		    sc_flow_idle(e, w->node[i].node->tick) * SC_TICK_S + SLACK_S <= SC_COPY_S)
 			return true;
 	}
 	return false;
@@ -295,8 +297,9 @@ void sim_judge_loss(struct world *w, int node, struct connection *c, const struc
 		sim_leave_outside(w, c, why);
 }
 
-/* Once a second while SYNs come that no table holds: a handshake that had to give way is
- * known to no node of its backend's PoP. */
+/* Once a second while SYNs come that no table holds: a handshake, of which nothing after
+ * its SYN had reached its backend before, had to give way and is known to no node of its
+ * backend's PoP. */
 void sim_judge_flood(struct world *w)
 {
 	if (w->now_us < w->flooded_us || w->now_us > w->flood_us + w->half_open_s * SC_S)
@@ -305,8 +308,8 @@ void sim_judge_flood(struct world *w)
 		struct connection *c = &w->conn[i];
 		bool held = false;
 
-		if (c->claimed < 0 || (c->fate != FATE_HANDSHAKE &&
-				       (c->fate != FATE_LIVING || c->living_us + SC_S < w->flooded_us)))
+		if (c->claimed < 0 || (c->fate != FATE_HANDSHAKE && c->fate != FATE_LIVING) ||
+		    (c->acked_us && c->acked_us + SC_S < w->flooded_us))
 			continue;
 		for (int k = 0; k < w->nnodes && !held; k++) {
 			const struct sc_flow_entry *e = sim_entry(w, k, c->flow);

@@ -210,7 +210,7 @@ struct connection {
 	uint32_t up_total, down_total;	/* by the turns so far */
 	int backend;			/* its own, -1 before it has one */
 	int claimed;			/* backend that first got its SYN, -1 */
-	uint64_t claimed_us, living_us;
+	uint64_t claimed_us;
 	uint64_t delivered_us;		/* last packet that reached its own backend */
 	uint64_t acked_us;		/* first packet that followed its SYN there */
 	uint64_t timeout_s;		/* that holds for it now */

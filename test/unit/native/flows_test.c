@@ -295,13 +295,17 @@ TEST("a packet at its home makes an entry this node's own: seen now, not cached,
 
 TEST("only a change of state is told, and only a new life of a port begins a new age")
 {
-	static const struct { uint8_t flags; enum sc_flow_state after; bool told, new; } steps[] = {
-		{ SYN, SC_FLOW_HALF_OPEN, true, true },	       { SYN, SC_FLOW_HALF_OPEN, false, false },
-		{ ACK, SC_FLOW_ESTABLISHED, true, false },     { ACK, SC_FLOW_ESTABLISHED, false, false },
-		{ SYN, SC_FLOW_ESTABLISHED, false, false },    { FIN, SC_FLOW_CLOSING, true, false },
-		{ ACK, SC_FLOW_CLOSING, false, false },	       { FIN, SC_FLOW_CLOSING, false, false },
-		{ SC_TCP_RST, SC_FLOW_CLOSING, false, false }, { SYN, SC_FLOW_HALF_OPEN, true, true },
-		{ SC_TCP_RST, SC_FLOW_CLOSING, true, false },  { SYN | ACK, SC_FLOW_HALF_OPEN, true, true },
+	static const struct { uint8_t flags; enum sc_flow_state after; bool told, new; uint32_t payload; } steps[] = {
+		{ SYN, SC_FLOW_HALF_OPEN, true, true, 0 },	       { SYN, SC_FLOW_HALF_OPEN, false, false, 0 },
+		{ ACK, SC_FLOW_ESTABLISHED, true, false, 0 },     { ACK, SC_FLOW_ESTABLISHED, false, false, 0 },
+		{ SYN, SC_FLOW_ESTABLISHED, false, false, 0 },    { FIN, SC_FLOW_CLOSING, true, false, 0 },
+		{ ACK, SC_FLOW_CLOSING, false, false, 0 },	       { FIN, SC_FLOW_CLOSING, false, false, 0 },
+		{ SC_TCP_RST, SC_FLOW_CLOSING, false, false, 0 }, { SYN, SC_FLOW_HALF_OPEN, true, true, 0 },
+		{ SC_TCP_RST, SC_FLOW_CLOSING, true, false, 0 },  { SYN | ACK, SC_FLOW_HALF_OPEN, true, true, 0 },
+		/* Who has closed sends nothing new: that FIN was forged, or another connection's. */
+		{ FIN, SC_FLOW_CLOSING, true, false, 0 },	       { ACK, SC_FLOW_ESTABLISHED, true, false, 1 },
+		{ FIN, SC_FLOW_CLOSING, true, false, 1 },
+		{ SYN, SC_FLOW_HALF_OPEN, true, true, 1 },
 	};
 	uint16_t age = 0;
 	struct fleet f;
@@ -313,7 +317,7 @@ TEST("only a change of state is told, and only a new life of a port begins a new
 
 		fleet_run(&f, SC_TICK_US);
 		before = told(&f, 0, 1);
-		CHECK_EQ(fleet_client(&f, 1, 1, CLIENT, 1, steps[i].flags, 0) != 0, true);
+		CHECK_EQ(fleet_client(&f, 1, 1, CLIENT, 1, steps[i].flags, steps[i].payload) != 0, true);
 		e = sc_flow_find(&f.node[0]->table, fleet_flow(CLIENT, 1));
 		REQUIRE(e != NULL);
 		age = steps[i].new ? 0 : (uint16_t)(age + 1);
@@ -325,6 +329,24 @@ TEST("only a change of state is told, and only a new life of a port begins a new
 			CHECK_EQ(last_told(&f).age, age);
 		}
 	}
+	fleet_stop(&f);
+}
+
+TEST("a home of another PoP sees that a handshake is over, also when the owner node dies before it tells")
+{
+	static const struct { uint8_t flags; enum sc_flow_state after; } steps[] = {
+		{ SYN, SC_FLOW_HALF_OPEN }, { SYN | ACK, SC_FLOW_HALF_OPEN }, { ACK, SC_FLOW_ESTABLISHED },
+		{ SYN, SC_FLOW_ESTABLISHED }, { FIN, SC_FLOW_ESTABLISHED },
+	};
+	struct fleet f;
+
+	begin(&f, 2, 1, 64);
+	put(f.node[1], fleet_flow(CLIENT, 1), fleet_backend_id(1, 1), SC_FLOW_HALF_OPEN);
+	for (unsigned int i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		fleet_client(&f, 2, 1, CLIENT, 1, steps[i].flags, 0);
+		CHECK_EQ(sc_flow_find(&f.node[1]->table, fleet_flow(CLIENT, 1))->state, steps[i].after);
+	}
+	CHECK_EQ(f.node[1]->table.count[SC_FLOW_ESTABLISHED], 1);
 	fleet_stop(&f);
 }
 
