@@ -405,12 +405,16 @@ static void sweep_bucket(struct sc_node *node, uint32_t bucket)
 void sc_sweep(struct sc_node *node)
 {
 	uint64_t buckets = (uint64_t)node->table.mask + 1;
-	uint64_t past_us = node->now_us - node->sweep_us;
-	uint64_t due = past_us >= SWEEP_S * SC_S ? buckets : past_us * buckets / (SWEEP_S * SC_S);
+	uint64_t due;
 
+	if (node->now_us - node->sweep_us > SWEEP_S * SC_S)
+		node->sweep_us = node->now_us - SWEEP_S * SC_S;
+	due = (node->now_us - node->sweep_us) * buckets / (SWEEP_S * SC_S);
+	if (due > SC_SWEEP_BUCKETS)
+		due = SC_SWEEP_BUCKETS;
 	if (due == 0)
 		return;
-	node->sweep_us = due == buckets ? node->now_us : node->sweep_us + due * SWEEP_S * SC_S / buckets;
+	node->sweep_us += due * SWEEP_S * SC_S / buckets;
 	for (; due > 0; due--) {
 		sweep_bucket(node, node->sweep_next);
 		node->sweep_next = (node->sweep_next + 1) & node->table.mask;

@@ -39,6 +39,8 @@ enum {
 	SC_WALK_FLOWS_PER_MS = 256,	/* told to one peer by a walk */
 	SC_WALK_BUCKETS = 1 << 15,	/* looked at for all peers together, per call of the timers */
 
+	SC_SWEEP_BUCKETS = 1 << 17,	/* swept in one call of the timers, after a pause */
+
 	/* What a node sends of its own accord, at most. */
 	SC_ICMP_PER_S = 100,	/* packet too big */
 	SC_HALF_OPEN_PER_S = 16384,	/* flows in their handshake published: more of them is a flood */

@@ -3,7 +3,7 @@
 // status is 0 only without a finding, 1 with one, 2 if it could not run. docs/fuzzing.md has the rest.
 
 import { spawn, spawnSync } from 'node:child_process'
-import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -176,6 +176,7 @@ function report({ how, artifact, reasons }) {
   const kept = artifact.replace(/(crash|timeout|oom|leak|slow-unit)-/, 'found-')
   copyFileSync(small, kept)
   say(`reproduce: ${replayer} --trace ${kept}`)
+  say(`elsewhere: base64 -d <<<${readFileSync(kept).toString('base64')} >FILE`)
   say(`once it is mended: cp ${kept} ${once}/`)
 }
 

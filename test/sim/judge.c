@@ -181,8 +181,19 @@ static bool known_alive(const struct world *w, const struct connection *c)
 	return false;
 }
 
-/* A SYN, repeated or forged, comes to a PoP that cannot know the flow yet, or while only
- * dead nodes know it, its own machine having been started anew: it may begin
+/* Whether a flood has driven the handshake of c out of a PoP's tables. */
+static bool driven_out(const struct world *w, const struct connection *c, int pop)
+{
+	if (c->acked_us || w->now_us < w->flooded_us || w->now_us > w->flood_us + w->half_open_s * SC_S)
+		return false;
+	for (int i = w->first_node[pop]; i < w->first_node[pop] + w->nodes_of[pop]; i++)
+		if (sim_entry(w, i, c->flow))
+			return false;
+	return true;
+}
+
+/* A SYN, repeated or forged, comes to a PoP that cannot know the flow yet or any more, or
+ * while only dead nodes know it, its own machine having been started anew: it may begin
  * a second claim there, whether or not that reaches a backend now. */
 void sim_judge_syn(struct world *w, int pop, const struct segment *s)
 {
@@ -193,7 +204,7 @@ void sim_judge_syn(struct world *w, int pop, const struct segment *s)
 		return;
 	own = w->backend[c->backend >= 0 ? c->backend : c->claimed].pop;
 	if ((pop != own && (w->now_us < w->bad_us[own][pop] || w->now_us - c->claimed_us < SIM_CONTEST_US)) ||
-	    !known_alive(w, c))
+	    driven_out(w, c, pop) || !known_alive(w, c))
 		c->raced = true;
 }
 
@@ -258,7 +269,7 @@ static bool could_tell(const struct world *w, int node, const struct connection 
 	const struct sim_node *n = &w->node[node];
 	int own = c->backend >= 0 ? c->backend : c->claimed, pop = own < 0 ? n->pop : w->backend[own].pop;
 
-	if (w->now_us - c->claimed_us < SIM_YOUNG_US || !n->filled_us || w->now_us - n->filled_us < SIM_YOUNG_US)
+	if (c->claimed < 0 || w->now_us - c->claimed_us < SIM_YOUNG_US || !n->filled_us || w->now_us - n->filled_us < SIM_YOUNG_US)
 		return false;
 	if (c->fate == FATE_HANDSHAKE && w->now_us < w->flood_us)
 		return false;
@@ -271,7 +282,7 @@ static bool could_tell(const struct world *w, int node, const struct connection 
 }
 
 /* A node dies. What it alone knew, and could have told nobody, is now in its own memory
- * alone. */
+ * alone; in none if it has not filled. */
 void sim_judge_death(struct world *w, int node)
 {
 	for (uint32_t i = 0; i < w->nconns; i++) {
@@ -283,6 +294,9 @@ void sim_judge_death(struct world *w, int node)
 		e = sim_entry(w, node, c->flow);
 		if (e && !e->cached)
 			c->only = !held_elsewhere(w, node, c, e->backend) && !could_tell(w, node, c);
+		if (e && !e->cached && c->only && !w->node[node].node->filled && !sim_remembered(w, node, c->flow) &&
+		    !remembered_elsewhere(w, node, c))
+			sim_leave_outside(w, c, OUT_UNFILLED);
 	}
 }
 
@@ -439,7 +453,8 @@ void sim_tally(struct world *w, int node)
 	w->result->seen[SAW_RELAYED] += (uint32_t)c[SC_C_relayed];
 	w->result->seen[SAW_SPILLED] += (uint32_t)c[SC_C_spilled];
 	w->result->seen[SAW_WITHHELD] += c[SC_C_publish_withheld] > 0;
-	w->asked += c[SC_C_ask_received] - c[SC_DROP_uncertain] - c[SC_DROP_first_refusal] - c[SC_C_relayed] - c[SC_C_spilled];
+	w->asked += c[SC_C_ask_received] - c[SC_DROP_uncertain] - c[SC_DROP_first_refusal] - c[SC_DROP_no_backend] -
+		    c[SC_DROP_table_full] - c[SC_C_relayed] - c[SC_C_spilled];
 	w->told += c[SC_C_owner_sent];
 	w->heard += c[SC_C_owner_received];
 }

@@ -78,6 +78,7 @@ enum sim_excuse {
 	OUT_AWAY,			/* or its node was down for longer than a memory is recalled */
 	OUT_DAMAGED,			/* or what it remembered of it was damaged */
 	OUT_REMOVED,			/* or its node was removed */
+	OUT_UNFILLED,			/* or its node died before it had filled */
 	OUT_FLOODED,			/* a flood larger than the table took its handshake's place */
 	CONTESTED_SYN,			/* two backends got its SYN before they could know */
 	CONTESTED_RACE,			/* a SYN of it came to a PoP that could not know it */

@@ -26,6 +26,7 @@ const char *const sim_excuse_names[SIM_EXCUSES] = {
 	[OUT_AWAY] = "only_a_node_away_for_too_long_knew",
 	[OUT_DAMAGED] = "only_a_damaged_memory_knew",
 	[OUT_REMOVED] = "only_a_removed_node_knew",
+	[OUT_UNFILLED] = "only_a_node_that_had_not_filled_knew",
 	[OUT_FLOODED] = "handshake_flooded_away",
 	[CONTESTED_SYN] = "two_backends_got_its_syn",
 	[CONTESTED_RACE] = "syn_at_a_pop_that_could_not_know",
