@@ -147,7 +147,7 @@ static enum sc_reason deliver(struct sc_way *w, uint16_t backend)
 /* By Maglev alone, nothing remembered. */
 static enum sc_reason stateless(struct sc_way *w)
 {
-	uint16_t backend = sc_maglev(w->node->g, w->node->g->services[w->service].pool, w->flow);
+	uint16_t backend = sc_maglev(w->node->g, w->node->g->services[w->service].table, w->flow);
 
 	if (backend != SC_NO_BACKEND)
 		return deliver(w, backend);
@@ -223,7 +223,7 @@ static enum sc_reason choose(struct sc_way *w, struct sc_flow_entry *e)
 {
 	struct sc_node *node = w->node;
 	const struct sc_generation *g = node->g;
-	uint16_t backend = sc_maglev(g, g->services[w->service].pool, w->flow);
+	uint16_t backend = sc_maglev(g, g->services[w->service].table, w->flow);
 
 	if (e)
 		sc_end_flow(node, e);

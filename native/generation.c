@@ -86,9 +86,9 @@ const struct sc_key *sc_find_key(const struct sc_generation *g, uint8_t id)
 	return NULL;
 }
 
-uint16_t sc_maglev(const struct sc_generation *g, uint32_t pool, uint64_t flow)
+uint16_t sc_maglev(const struct sc_generation *g, uint32_t table, uint64_t flow)
 {
-	const struct sc_pool_row *p = &g->pools[pool];
+	const struct sc_pool_row *p = &g->pools[table];
 
 	if (p->size == 0)
 		return SC_NO_BACKEND;
@@ -170,7 +170,8 @@ static int index_backends(struct sc_generation *g, const char **why)
 		uint32_t slot = backend_slot(b->id);
 
 		if (b->id == 0 || b->pop == 0 || b->deliver > SC_DELIVER_LOCAL ||
-		    b->state > SC_BACKEND_DOWN || b->pool >= g->h.pools)
+		    b->state > SC_BACKEND_DOWN || b->pool >= g->h.pools ||
+		    b->pool >= SC_MAX_POOLS)
 			return -ERANGE;
 		if (b->deliver == SC_DELIVER_LOCAL &&
 		    (g->node_by_id[b->node] == SC_NO_ROW || g->nodes[g->node_by_id[b->node]].pop != b->pop))
@@ -288,7 +289,8 @@ static int index_services(struct sc_generation *g, const char **why)
 		const struct sc_service_row *s = &g->services[i];
 		uint32_t slot = service_slot(&s->vip, s->port, s->proto);
 
-		if (s->pool >= g->h.pools || (s->proto != SC_PROTO_TCP && s->proto != SC_PROTO_UDP) ||
+		if (s->pool >= g->h.pools || s->pool >= SC_MAX_POOLS || s->table >= g->h.pools ||
+		    (s->proto != SC_PROTO_TCP && s->proto != SC_PROTO_UDP) ||
 		    s->half_open_s == 0 || s->idle_s == 0 || s->closing_s == 0 ||
 		    s->half_open_s > SC_MAX_TIMEOUT_S || s->idle_s > SC_MAX_TIMEOUT_S ||
 		    s->closing_s > SC_MAX_TIMEOUT_S)
@@ -363,7 +365,7 @@ static int unpack(struct sc_generation *g, const uint8_t *at, size_t left, const
 	    (err = take(&at, &left, g->h.nodes, SC_MAX_NODES, sizeof(*g->nodes), &g->nodes)) ||
 	    (err = take(&at, &left, g->h.backends, SC_MAX_BACKENDS, sizeof(*g->backends), &g->backends)) ||
 	    (err = take(&at, &left, g->h.services, SC_MAX_SERVICES, sizeof(*g->services), &g->services)) ||
-	    (err = take(&at, &left, g->h.pools, SC_MAX_POOLS, sizeof(*g->pools), &g->pools)) ||
+	    (err = take(&at, &left, g->h.pools, SC_MAX_TABLES, sizeof(*g->pools), &g->pools)) ||
 	    (err = take(&at, &left, g->h.slots, SC_MAX_SLOTS, sizeof(*g->slots), &g->slots)))
 		return err;
 	if (left != (g->h.slots & 1) * sizeof(*g->slots))

@@ -8,7 +8,7 @@
 
 #include "packet.h"
 
-#define SC_GENERATION_MAGIC	0x31474353u	/* "SCG1" */
+#define SC_GENERATION_MAGIC	0x32474353u	/* "SCG2" */
 
 /* The blob: header, then the arrays in this order, each as many as the header
  * counts: keys, nodes, backends, services, pools, slots. Little-endian, packed as
@@ -16,7 +16,7 @@
 struct sc_generation_header {
 	uint32_t magic;
 	uint32_t keys, nodes, backends, services, pools;
-	uint32_t slots;		/* uint16_t slots of all pools together, padded to an even count */
+	uint32_t slots;		/* uint16_t slots of all tables together, padded to an even count */
 	uint16_t self;		/* this node's id; 0 for the backend side */
 	uint16_t mtu;		/* of the path between machines, outer packet */
 	uint64_t hash_seed;
@@ -56,14 +56,16 @@ struct sc_service_row {
 	uint16_t port;
 	uint8_t proto;		/* SC_PROTO_TCP or SC_PROTO_UDP */
 	uint8_t flags;
-	uint32_t pool;		/* index */
+	uint16_t pool;		/* index: whose backends serve it */
+	uint16_t table;		/* index: which of them take its new connections */
 	uint32_t half_open_s, idle_s, closing_s;
 	uint32_t label;		/* which service of the file, for counters */
 };
 
-/* The Maglev table of this node's PoP for one pool: slots[first .. first + size)
- * hold indexes into backends, 0xffff where there is none. size 0: the PoP has no
- * backend in this pool. */
+/* A Maglev table of this node's PoP: slots[first .. first + size) hold indexes into
+ * backends, 0xffff where there is none. size 0: nobody takes new connections. The
+ * first rows are the pools', which backends and services name; behind them come those
+ * of services for which other backends of their pool are ready, by health. */
 struct sc_pool_row {
 	uint32_t first;
 	uint32_t size;

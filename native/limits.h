@@ -11,8 +11,9 @@ enum {
 	SC_MAX_BACKENDS = 4096,
 	SC_MAX_SERVICES = 1024,	/* rows of (VIP, port, protocol) */
 	SC_MAX_POOLS = 64,
+	SC_MAX_TABLES = 128,	/* Maglev tables: one a pool, and those that health asks for */
 	SC_MAX_KEYS = 2,	/* signing and previous */
-	SC_MAX_SLOTS = 8 << 20,	/* Maglev slots of all pools together */
+	SC_MAX_SLOTS = 16 << 20,	/* Maglev slots of all tables together */
 	SC_MAX_TIMEOUT_S = 86400,
 	SC_MIN_MTU = 1280,	/* IPv6 has no smaller one; a full batch fits */
 	SC_MAX_VIPS = 64,

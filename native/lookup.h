@@ -86,8 +86,8 @@ struct sc_place sc_place_of(const struct sc_generation *g, uint32_t id);
 uint16_t sc_find_pop(const struct sc_generation *g, uint16_t id);	/* index into pops */
 const struct sc_key *sc_find_key(const struct sc_generation *g, uint8_t id);
 
-/* The Maglev choice for a flow among this PoP's ready backends: a row of backends,
- * or SC_NO_BACKEND. */
-uint16_t sc_maglev(const struct sc_generation *g, uint32_t pool, uint64_t flow);
+/* The Maglev choice for a flow by one of the tables: a row of backends of this PoP, or
+ * SC_NO_BACKEND. */
+uint16_t sc_maglev(const struct sc_generation *g, uint32_t table, uint64_t flow);
 
 #endif

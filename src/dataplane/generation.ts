@@ -6,7 +6,7 @@ import { addressBytes } from '../fleet/address.js'
 import { fillMaglev, MAGLEV_EMPTY, maglevSize } from '../fleet/maglev.js'
 import type { Backend, Fleet, Service } from '../fleet/model.js'
 
-const MAGIC = 0x31474353
+const MAGIC = 0x32474353
 const HEADER_BYTES = 40
 const KEY_BYTES = 24
 const NODE_BYTES = 24

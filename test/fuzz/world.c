@@ -19,7 +19,7 @@ static void services(struct plan *p)
 		s->port = more[i].port;
 		s->proto = more[i].proto;
 		s->flags = more[i].flags;
-		s->pool = more[i].pool;
+		s->pool = s->table = (uint16_t)more[i].pool;
 	}
 	for (uint32_t i = 0, n = p->h.services; i < n; i++) {
 		p->service[p->h.services] = p->service[i];

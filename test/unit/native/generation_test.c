@@ -117,7 +117,7 @@ TEST("counts above the limits are refused, whatever the blob's length")
 	uint32_t *count[] = { &plan.h.keys, &plan.h.nodes, &plan.h.backends, &plan.h.services, &plan.h.pools };
 
 	for (int i = 0; i < 5; i++) {
-		static const uint32_t limit[] = { SC_MAX_KEYS, SC_MAX_NODES, SC_MAX_BACKENDS, SC_MAX_SERVICES, SC_MAX_POOLS };
+		static const uint32_t limit[] = { SC_MAX_KEYS, SC_MAX_NODES, SC_MAX_BACKENDS, SC_MAX_SERVICES, SC_MAX_TABLES };
 
 		sound();
 		*count[i] = limit[i] + 1;
@@ -209,6 +209,8 @@ TEST("backends: every field out of bounds is refused")
 TEST("services: every field out of bounds is refused")
 {
 	sound()->service[0].pool = 1;
+	CHECK_REFUSED(-ERANGE, "services");
+	plan.service[0].table = 1;
 	CHECK_REFUSED(-ERANGE, "services");
 	plan.service[0].proto = SC_PROTO_ICMP;
 	CHECK_REFUSED(-ERANGE, "services");
@@ -417,7 +419,7 @@ TEST("a fleet at all its limits loads, and every backend and service is found")
 	sound()->h.nodes = SC_MAX_NODES;
 	plan.h.backends = SC_MAX_BACKENDS;
 	plan.h.services = SC_MAX_SERVICES;
-	plan.h.pools = SC_MAX_POOLS;
+	plan.h.pools = SC_MAX_TABLES;
 	for (uint32_t i = 0; i < SC_MAX_NODES; i++)
 		plan.node[i] = (struct sc_node_row){ .addr = ip4(i), .id = (uint16_t)(65535 - i), .pop = (uint16_t)(1 + i / 32) };
 	plan.h.self = 65535;
@@ -430,8 +432,9 @@ TEST("a fleet at all its limits loads, and every backend and service is found")
 		plan.service[i].vip = ip4(FLEET_VIP + i % 64);
 		plan.service[i].port = (uint16_t)(i / 64);
 		plan.service[i].pool = i % SC_MAX_POOLS;
+		plan.service[i].table = i % SC_MAX_TABLES;
 	}
-	for (uint32_t i = 0; i < SC_MAX_POOLS; i++)
+	for (uint32_t i = 0; i < SC_MAX_TABLES; i++)
 		plan.pool[i] = (struct sc_pool_row){ 0, 3 };
 	if (!CHECK_EQ(plan_load(&plan, &g, &why), 0))
 		return;

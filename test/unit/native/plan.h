@@ -15,7 +15,7 @@ struct plan {
 	struct sc_node_row node[SC_MAX_NODES + 1];
 	struct sc_backend_row backend[SC_MAX_BACKENDS + 1];
 	struct sc_service_row service[SC_MAX_SERVICES + 1];
-	struct sc_pool_row pool[SC_MAX_POOLS + 1];
+	struct sc_pool_row pool[SC_MAX_TABLES + 1];
 	uint16_t slot[PLAN_SLOTS];
 };
 

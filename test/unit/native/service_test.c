@@ -377,6 +377,52 @@ TEST("plain GUE is for the local backend of its service's pool")
 	fleet_stop(&f);
 }
 
+/* One pool, two services: none of its backends takes new connections of the second one, and the first backend, of node
+ * 1's machine, is down. */
+static void table_of_its_own(const struct fleet *f, struct plan *p, int pop, int self)
+{
+	two_local_pools(f, p, pop, self);
+	p->service[1].pool = 0;
+	p->service[1].table = 1;
+	p->pool[1] = (struct sc_pool_row){ 0 };
+	p->backend[0].state = SC_BACKEND_DOWN;
+	p->backend[1] = (struct sc_backend_row){
+		.addr = fleet_addr(f, fleet_backend_ip(1, 2)), .id = fleet_backend_id(1, 2), .pop = 1,
+	};
+	for (int i = 0; i < FLEET_SLOTS; i++)
+		p->slot[i] = 1;
+}
+
+TEST("services of one pool choose by their own tables, and plain GUE reaches the pool's local backend although it is down")
+{
+	struct fleet f;
+	struct draft *outer = malloc(sizeof(*outer));
+
+	fleet_shape(&f, 1, 2, 2);
+	f.change = table_of_its_own;
+	fleet_begin(&f, 256);
+	fleet_run(&f, 5 * SC_S);
+	CHECK_EQ(fleet_client(&f, 1, 1, CLIENT, 7, SYN, 0), fleet_backend_ip(1, 2));
+	for (uint16_t port = 1; port <= 20; port++) {
+		draft_client(&d, 4, SC_PROTO_TCP, CLIENT, FLEET_VIP, port, 81, SYN, 0);
+		fleet_arrive(&f, 1, 1, d.b, d.len);
+	}
+	CHECK_EQ(f.counters[0][SC_DROP_no_backend] + f.counters[1][SC_DROP_no_backend], 20);
+
+	draft_client(&d, 4, SC_PROTO_TCP, CLIENT, FLEET_VIP, 1, 81, ACK, 0);
+	draft_ip4(outer, SC_PROTO_UDP, fleet_node_ip(1, 2), fleet_node_ip(1, 1), 0, 0);
+	draft_udp(outer, 0xc000, 6080, 4 + d.len);
+	sc_put32(outer->b + 28, 0x00040000);
+	memcpy(outer->b + 32, d.b, d.len);
+	draft_done(outer);
+	f.locals = 0;
+	fleet_arrive(&f, 1, 1, outer->b, outer->len);
+	CHECK_EQ(f.locals, 1);
+	CHECK_EQ(f.node[0]->counts.backend[0 * SC_TRAFFIC_COUNT + SC_TRAFFIC_PACKETS], 1);
+	free(outer);
+	fleet_stop(&f);
+}
+
 static void set_state(struct fleet *f, uint8_t state)
 {
 	for (int i = 0; i < f->n; i++) {
