@@ -285,6 +285,7 @@ static int index_services(struct sc_generation *g, const char **why)
 	*why = "services";
 	memset(g->service_hash, 0xff, sizeof(g->service_hash));
 	g->ntimeouts = 1;
+	g->draining = g->h.services > 0;
 	for (uint16_t i = 0; i < g->h.services; i++) {
 		const struct sc_service_row *s = &g->services[i];
 		uint32_t slot = service_slot(&s->vip, s->port, s->proto);
@@ -300,6 +301,8 @@ static int index_services(struct sc_generation *g, const char **why)
 		while (g->service_hash[slot] != SC_NO_ROW)
 			slot = (slot + 1) % SC_SERVICE_HASH;
 		g->service_hash[slot] = i;
+		g->service_id[i] = (uint32_t)sc_flow_id(&s->vip, &s->vip, s->port, s->port, s->proto, g->h.hash_seed);
+		g->draining = g->draining && s->flags & SC_SERVICE_WITHHELD;
 		if (index_vip(g, i) < 0) {
 			*why = "services: more VIPs than the limit";
 			return -ERANGE;

@@ -49,7 +49,10 @@ struct sc_backend_row {
 	uint32_t pool;		/* index */
 };
 
-enum sc_service_flags { SC_SERVICE_FRAGMENTS = 1 };	/* hash by addresses only */
+enum sc_service_flags {
+	SC_SERVICE_FRAGMENTS = 1,	/* hash by addresses only */
+	SC_SERVICE_WITHHELD = 2,	/* other PoPs are not to count on this node for it */
+};
 
 struct sc_service_row {
 	struct sc_addr vip;

@@ -49,6 +49,8 @@ struct sc_generation {
 	uint16_t backend_pop[SC_MAX_BACKENDS];	/* backend row -> index into pops, SC_NO_ROW: no node there */
 	uint16_t backend_hash[SC_BACKEND_HASH];
 	uint16_t service_hash[SC_SERVICE_HASH];
+	uint32_t service_id[SC_MAX_SERVICES];	/* docs/wire-format.md, section 3.3 */
+	bool draining;			/* every service is withheld */
 	uint16_t nvips;
 	struct sc_vip vips[SC_MAX_VIPS];
 	uint16_t local_backend[SC_MAX_POOLS];	/* the one this node delivers to locally */

@@ -251,6 +251,23 @@ static inline bool set_counters(napi_env env, napi_value object, struct counters
 
 /* Views. */
 
+/* Rows of services, or null while it has not told. */
+static inline bool set_unserved(napi_env env, napi_value peer, const struct sc_peer_view *p, napi_value none)
+{
+	napi_value rows, row;
+	uint32_t n = 0;
+
+	if (!p->told)
+		return napi_set_named_property(env, peer, "unserved", none) == napi_ok;
+	if (napi_create_array(env, &rows) != napi_ok)
+		return false;
+	for (uint32_t i = 0; i < SC_MAX_SERVICES; i++)
+		if (p->unserved[i / 64] >> i % 64 & 1 &&
+		    (napi_create_uint32(env, i, &row) != napi_ok || napi_set_element(env, rows, n++, row) != napi_ok))
+			return false;
+	return napi_set_named_property(env, peer, "unserved", rows) == napi_ok;
+}
+
 static inline bool set_peers(napi_env env, napi_value object, const struct sc_node_view *v)
 {
 	napi_value peers, peer, none;
@@ -269,6 +286,8 @@ static inline bool set_peers(napi_env env, napi_value object, const struct sc_no
 		    !set_bool(env, peer, "peerFilled", p->peer_filled) ||
 		    !set_number(env, peer, "version", p->version) ||
 		    !set_number(env, peer, "unacked", p->unacked) ||
+		    !set_bool(env, peer, "draining", p->draining) ||
+		    !set_unserved(env, peer, p, none) ||
 		    !(p->rtt_us ? set_number(env, peer, "rttUs", p->rtt_us) :
 				  napi_set_named_property(env, peer, "rttUs", none) == napi_ok) ||
 		    napi_set_element(env, peers, i, peer) != napi_ok)

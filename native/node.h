@@ -75,6 +75,9 @@ struct sc_peer_view {
 	uint8_t version;	/* spoken with it */
 	uint32_t rtt_us;	/* 0: not known yet */
 	uint32_t unacked;	/* batches waiting for its acknowledgement */
+	uint8_t draining;	/* it says so */
+	uint8_t told;		/* it has said what it serves: then those of other PoPs' nodes */
+	uint64_t unserved[SC_MAX_SERVICES / 64];	/* bit i: not service row i */
 };
 
 struct sc_node_view {

@@ -108,6 +108,7 @@ static void send_hello(struct sc_node *node, struct sc_peer *peer, bool to_stran
 	b[1] = node->version;
 	b[2] = (uint8_t)((node->filled ? SC_HELLO_FILLED : 0) |
 			 (!node->past && sc_publication_told(pub) ? SC_HELLO_WALK_DONE : 0) |
+			 (node->g->draining ? SC_HELLO_DRAINING : 0) |
 			 (sc_withholds(node) ? SC_HELLO_WITHHOLDS : 0));
 	sc_put16(b + 4, (uint16_t)(held * 1000 / room));
 	sc_put64(b + 8, echo);
@@ -140,8 +141,7 @@ static void begin_session(struct sc_node *node, struct sc_peer *peer, uint64_t b
 	peer->heard_seq = 0;
 	peer->hello_due_us = node->now_us;
 	peer->owner_count = 0;
-	peer->unreached = 0;
-	peer->reach_seq = 0;
+	sc_reach_forget(peer);
 	sc_publication_reset(&peer->pub);
 }
 
@@ -199,6 +199,7 @@ static void hear_hello(struct sc_node *node, struct sc_peer *peer, const uint8_t
 		peer->heard_us = node->now_us;
 		peer->peer_filled = b[2] & SC_HELLO_FILLED;
 		peer->withholds = b[2] & SC_HELLO_WITHHOLDS;
+		peer->draining = b[2] & SC_HELLO_DRAINING;
 		peer->version = b[1] < node->version ? b[1] : node->version;
 	}
 	if (!knows_us) {

@@ -39,6 +39,13 @@ struct sc_publication {
 
 enum { SC_HELLO_TIMES = 32 };
 
+/* What a peer said in a REACH, by ids. */
+struct sc_reach {
+	uint16_t npops, nservices;	/* nservices may be SC_REACH_SERVES_NONE */
+	uint16_t pops[SC_MAX_POPS];
+	uint32_t services[SC_REACH_SERVICES];
+};
+
 struct sc_peer {
 	uint16_t row;			/* of the generation's nodes */
 	bool near;			/* in this node's PoP */
@@ -63,9 +70,13 @@ struct sc_peer {
 	bool peer_filled;
 	bool withholds;			/* half-open flows, as it says */
 	uint8_t version;		/* spoken with it */
-	/* What it cannot reach itself: bit i, PoP i of the generation. */
+	bool draining;			/* as it says */
+	/* What it cannot reach itself, and what it does not serve: bit i, PoP i and service
+	 * row i of the generation. */
 	uint64_t unreached;
-	uint64_t reach_seq;		/* of the message that told so */
+	uint64_t unserved[SC_MAX_SERVICES / 64];
+	struct sc_reach said;		/* as it said so */
+	uint64_t reach_seq;		/* in which message, 0: not yet */
 	uint64_t reach_due_us;		/* when it is told what this node cannot reach */
 	/* Flows to tell it at the end of this burst. */
 	struct sc_record owner[SC_BATCH_FLOWS];
@@ -247,10 +258,21 @@ enum sc_reason sc_relay_unknown(struct sc_way *w, uint64_t missing);
  * this PoP. */
 enum sc_reason sc_spill(struct sc_way *w);
 
+/* reach.c: what a peer says of what it does not hear and does not serve. */
 void sc_reach_timers(struct sc_node *node, struct sc_peer *peer);
 void sc_reach_changed(struct sc_node *node);
 enum sc_reason sc_reach_receive(struct sc_node *node, struct sc_peer *peer, const uint8_t *body,
 				uint16_t len, uint64_t seq);
+
+/* What it said, by the rows of g. */
+void sc_reach_index(const struct sc_generation *g, struct sc_peer *peer);
+void sc_reach_forget(struct sc_peer *peer);
+
+/* Whether it says that it does not serve that service row. */
+static inline bool sc_unserved(const struct sc_peer *peer, uint16_t service)
+{
+	return peer->unserved[service / 64] >> service % 64 & 1;
+}
 
 /* peer.c: sessions, HELLOs, certainty. */
 

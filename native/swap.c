@@ -98,7 +98,7 @@ static bool move_peers(struct sc_node *node, struct sc_swap *s)
 			continue;
 		s->peers[i] = node->peers[was];
 		s->peers[i].row = i;
-		s->peers[i].unreached = 0;	/* by the other generation's PoPs; told again within a second */
+		sc_reach_index(g, &s->peers[i]);
 		node->peers[was] = fresh;
 		stay++;
 	}

@@ -29,8 +29,11 @@ enum {
 	SC_RECORD_LEN = 16,
 
 	SC_REACH_HEAD = 8,
+	SC_REACH_SERVICES = 224,	/* named at most */
+	SC_REACH_SERVES_NONE = 0xffff,	/* instead of their number */
 
 	SC_HELLO_FILLED = 1,
+	SC_HELLO_DRAINING = 2,
 	SC_HELLO_WALK_DONE = 4,
 	SC_HELLO_WITHHOLDS = 8,
 };

@@ -65,6 +65,8 @@ field("batch", ProtoField.uint64("steadycast.publish.batch", "Batch", base.DEC))
 field("count", ProtoField.uint16("steadycast.count", "Flows", base.DEC))
 field("pops", ProtoField.uint16("steadycast.reach.count", "PoPs not heard", base.DEC))
 field("pop", ProtoField.uint16("steadycast.reach.pop", "PoP not heard", base.DEC))
+field("services", ProtoField.uint16("steadycast.reach.services", "Services not served", base.DEC, { [0xffff] = "all" }))
+field("service", ProtoField.uint32("steadycast.reach.service", "Service not served", base.HEX))
 field("flow", ProtoField.uint64("steadycast.flow", "Flow id", base.HEX))
 field("state", ProtoField.uint16("steadycast.flow.state", "State", base.DEC, STATES, 0xe000))
 field("age", ProtoField.uint16("steadycast.flow.age", "Age, units of 2 s", base.DEC, nil, 0x1fff))
@@ -160,13 +162,23 @@ end
 local function reach(tvb, at, pinfo, tree)
 	local count = tvb(at, 2):uint()
 	tree:add(F.pops, tvb(at, 2))
+	local services = tvb(at + 2, 2):uint()
+	tree:add(F.services, tvb(at + 2, 2))
 	at = at + 8
-	if count > 64 or tvb:len() - at ~= count * 2 then
+	if services == 0xffff then
+		services = 0
+	end
+	if count > 64 or services > 224 or tvb:len() - at ~= count * 2 + services * 4 then
 		refuse(tree, pinfo, "bad_message")
 	end
-	while at + 2 <= tvb:len() do
+	local pops_end = math.min(at + count * 2, tvb:len())
+	while at + 2 <= pops_end do
 		tree:add(F.pop, tvb(at, 2))
 		at = at + 2
+	end
+	while at + 4 <= tvb:len() do
+		tree:add(F.service, tvb(at, 4))
+		at = at + 4
 	end
 	return count
 end

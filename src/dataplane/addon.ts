@@ -47,6 +47,10 @@ export interface PeerView {
   readonly rttUs: number | null
   /** Batches that it has not acknowledged. */
   readonly unacked: number
+  /** It says that it drains. */
+  readonly draining: boolean
+  /** Rows of services that it says it does not serve; null: it has not told. Nodes of one's own PoP do not tell. */
+  readonly unserved: readonly number[] | null
 }
 
 export interface NodeView {

@@ -287,7 +287,8 @@ static void check_control(const struct fuzz_world *w, int i, const struct fuzz_l
 		break;
 	case SC_VERB_REACH:
 		FUZZ_CHECK(look->version >= SC_WIRE_VERSION_RELAY && len >= SC_REACH_HEAD &&
-				   len == SC_REACH_HEAD + 2u * sc_get16(body),
+				   len == SC_REACH_HEAD + 2u * sc_get16(body) +
+						  (sc_get16(body + 2) == SC_REACH_SERVES_NONE ? 0 : 4u * sc_get16(body + 2)),
 			   "a REACH of node %d", i);
 		break;
 	default:

@@ -401,15 +401,20 @@ static uint32_t put_hello(const struct sc_peer *peer, uint8_t *b, struct fuzz_ar
 	return SC_HELLO_LEN;
 }
 
-static uint32_t put_reach(uint8_t *b, struct fuzz_args *a)
+static uint32_t put_reach(const struct sc_generation *g, uint8_t *b, struct fuzz_args *a)
 {
-	uint16_t count = fuzz_8(a);
+	uint16_t count = fuzz_8(a), services = count & 0x80 ? fuzz_8(a) : 0;
+	uint32_t len = SC_REACH_HEAD;
 
+	count &= 0x7f;
 	memset(b, 0, SC_REACH_HEAD);
 	sc_put16(b, count);
-	for (uint16_t k = 0; k < count; k++)
-		sc_put16(b + SC_REACH_HEAD + 2 * k, a->left ? fuzz_8(a) & 7 : k);
-	return SC_REACH_HEAD + 2u * count;
+	sc_put16(b + 2, services == 0xff ? SC_REACH_SERVES_NONE : services);
+	for (uint16_t k = 0; k < count; k++, len += 2)
+		sc_put16(b + len, a->left ? fuzz_8(a) & 7 : k);
+	for (uint16_t k = 0; services != 0xff && k < services; k++, len += 4)
+		sc_put32(b + len, g->service_id[(a->left ? fuzz_8(a) : k) % g->h.services]);
+	return len;
 }
 
 static uint32_t put_body(const struct fuzz_world *w, const struct sc_peer *peer, uint8_t *b, uint8_t verb,
@@ -422,7 +427,7 @@ static uint32_t put_body(const struct fuzz_world *w, const struct sc_peer *peer,
 	case SC_VERB_HELLO:
 		return put_hello(peer, b, a);
 	case SC_VERB_REACH:
-		return put_reach(b, a);
+		return put_reach(w->f.node[0]->g, b, a);
 	case SC_VERB_PUBLISH:
 		sc_put64(b, near(peer->pub.taken + 1, a));
 		len = SC_PUBLISH_HEAD;

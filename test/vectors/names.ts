@@ -35,6 +35,12 @@ export function flowId(hashSeed: bigint, flow: Flow): bigint {
   )
 }
 
+/** docs/wire-format.md, section 3.3. */
+export function serviceId(hashSeed: bigint, vip: string, port: number, proto: number): number {
+  const id = flowId(hashSeed, { client: vip, vip, sport: port, dport: port, proto })
+  return Number(id & 0xffffffffn)
+}
+
 export function homeRow(id: bigint): number {
   return Number((id >> 32n) & 0xfffn)
 }

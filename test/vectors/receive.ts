@@ -8,6 +8,7 @@ import { flowId, PROTO, popOfBackend } from './names.js'
 import { type Network, type Parsed, parse, parseNetwork, type Refusal, refuse } from './parse.js'
 import {
   AGE_MAX,
+  ALL_SERVICES,
   type Body,
   CONTROL_BYTES,
   CONTROL_VERB,
@@ -26,6 +27,7 @@ import {
   LOWEST_VERSION,
   MAX_BODY_BYTES,
   MAX_REACH,
+  MAX_REACH_SERVICES,
   MAX_RECORDS,
   type Message,
   type Path,
@@ -356,9 +358,14 @@ function readHello(reader: Reader): Hello {
 function readReach(reader: Reader): Body | undefined {
   if (reader.left < 8) return undefined
   const count = reader.u16()
-  reader.take(6)
-  if (count > MAX_REACH || reader.left !== 2 * count) return undefined
-  return { verb: 'REACH', pops: Array.from({ length: count }, () => reader.u16()) }
+  const said = reader.u16()
+  reader.take(4)
+  const named = said === ALL_SERVICES ? 0 : said
+  if (count > MAX_REACH || named > MAX_REACH_SERVICES) return undefined
+  if (reader.left !== 2 * count + 4 * named) return undefined
+  const pops = Array.from({ length: count }, () => reader.u16())
+  const services = Array.from({ length: named }, () => reader.u32())
+  return { verb: 'REACH', pops, services: said === ALL_SERVICES ? 'all' : services }
 }
 
 function readRecords(reader: Reader): readonly FlowRecord[] | undefined {

@@ -203,8 +203,8 @@ export class ScriptedPeer {
   }
 
   /** The PoPs that it does not hear. */
-  reach(pops: readonly number[]): Bytes {
-    return this.#say({ verb: 'REACH', pops })
+  reach(pops: readonly number[], services: readonly number[] | 'all' = []): Bytes {
+    return this.#say({ verb: 'REACH', pops, services })
   }
 
   #say(body: Body): Bytes {

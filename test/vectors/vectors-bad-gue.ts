@@ -262,6 +262,18 @@ export function controlFaults(peer: ScriptedPeer, other: number): readonly Fault
     fault('a REACH of 65 PoPs', 'bad_message', reach(65)),
     fault('a REACH of no PoP that holds 1', 'bad_message', reach(1, 0)),
     fault('a REACH of 2 PoPs that holds 1', 'bad_message', reach(1, 2)),
+    fault('a REACH of 225 services', 'bad_message', {
+      ...reach(0),
+      body: join(u16(0), u16(225), u32(0), new Uint8Array(4 * 225)),
+    }),
+    fault('a REACH of 2 services that holds 1', 'bad_message', {
+      ...reach(0),
+      body: join(u16(0), u16(2), u32(0), new Uint8Array(4)),
+    }),
+    fault('a REACH of all services that names 1', 'bad_message', {
+      ...reach(0),
+      body: join(u16(0), u16(0xffff), u32(0), new Uint8Array(4)),
+    }),
     fault('a REACH of 32768 PoPs that holds none', 'bad_message', reach(0, 32768)),
   ]
 }

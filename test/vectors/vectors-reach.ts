@@ -50,6 +50,8 @@ export interface Situation {
   readonly silent?: readonly string[]
   /** What peers say in their HELLOs. */
   readonly sayings?: Readonly<Record<string, Partial<Hello>>>
+  /** Services that a peer does not serve, as it says once. */
+  readonly unserved?: readonly (readonly [peer: string, services: readonly number[] | 'all'])[]
   /** PoPs that a peer does not hear, in the order in which it says so. */
   readonly reach?: readonly (readonly [peer: string, ...pops: readonly (string | number)[]])[]
 }
@@ -58,15 +60,23 @@ const popIds = (cast: Cast, pops: readonly (string | number)[]): readonly number
   pops.map((pop) => (typeof pop === 'number' ? pop : popNamed(cast.fleet, pop).id))
 
 /** Makes the situation, once what comes before has been played. */
-export function arrange(cast: Cast, { silent = [], sayings = {}, reach = [] }: Situation): Step {
+export function arrange(
+  cast: Cast,
+  { silent = [], sayings = {}, reach = [], unserved = [] }: Situation,
+): Step {
   for (const name of silent) cast.stage.silent.add(cast.peer(name))
   for (const [name, said] of Object.entries(sayings)) cast.stage.sayings.set(cast.peer(name), said)
-  const packets = reach.map(([name, ...pops]) => cast.peer(name).reach(popIds(cast, pops)))
+  const packets = [
+    ...reach.map(([name, ...pops]) => cast.peer(name).reach(popIds(cast, pops))),
+    ...unserved.map(([name, services]) => cast.peer(name).reach([], services)),
+  ]
   return { afterUs: FIVE_SECONDS, packets, expect: [] }
 }
 
-export const reachCounts = ({ reach = [] }: Situation): Record<string, number> =>
-  reach.length === 0 ? {} : { consumed: reach.length, reach_received: reach.length }
+export function reachCounts({ reach = [], unserved = [] }: Situation): Record<string, number> {
+  const told = reach.length + unserved.length
+  return told === 0 ? {} : { consumed: told, reach_received: told }
+}
 
 /** A flow of PoP c, of which no node is alive: to whom its packets go. */
 function known(name: string, situation: Situation, to: string | undefined): Vector {

@@ -2,6 +2,7 @@
 // See vector.ts.
 
 import { MS } from './bench.js'
+import { PROTO, serviceId } from './names.js'
 import { tcp } from './packets.js'
 import { sampleFleet, withoutBackends } from './samples.js'
 import { CONNECTION4, connectionWith, type Vector } from './vector.js'
@@ -53,8 +54,38 @@ const spills: readonly Vector[] = [
   ),
   spill('to the next when the nearest speaks version 1', { stage: inVersion1('d1') }, 'a1'),
   spill('to nobody when all speak version 1', { stage: inVersion1('a1', 'c1', 'd1') }, undefined),
+  spill('to the next when the nearest serves nothing', { unserved: [['d1', 'all']] }, 'a1'),
+  spill(
+    'to nobody when nobody serves anything',
+    {
+      unserved: [
+        ['a1', 'all'],
+        ['c1', 'all'],
+        ['d1', 'all'],
+      ],
+    },
+    undefined,
+  ),
+  spill(
+    'what the nearest does not serve besides is no matter',
+    { unserved: [['d1', [1, 2]]] },
+    'd1',
+  ),
   spill('whom the nearest does not hear is no matter', { reach: [['d1', 'a', 'b', 'c']] }, 'd1'),
 ]
+
+const otherServices: Vector = {
+  name: 'a PoP without a backend hands a SYN on past a PoP that does not serve its service, and other SYNs to that one',
+  stage: { ...four, fleet: withoutBackends(four.fleet, 'b') },
+  steps: function* (cast) {
+    const { to, dport } = CONNECTION4
+    const other = tcp({ ...CONNECTION4, dport: 443, flags: 'S' })
+    const said = [1, serviceId(cast.fleet.hashSeed, to, dport, PROTO.tcp)]
+    yield arrange(cast, { unserved: [['d1', said]] })
+    yield { packets: [SYN4, other], expect: [cast.relay(SYN4, 'a1'), cast.relay(other, 'd1')] }
+  },
+  counts: { consumed: 1, reach_received: 1, spilled: 2 },
+}
 
 const spilledFlow: Vector = {
   name: 'a connection that was handed on is known by the OWNER that answers',
@@ -96,4 +127,10 @@ const spilledByHome: Vector = {
   counts: { ask_received: 1, spilled: 1 },
 }
 
-export const spillVectors: readonly Vector[] = [...spills, spilledFlow, deadFlow, spilledByHome]
+export const spillVectors: readonly Vector[] = [
+  ...spills,
+  otherServices,
+  spilledFlow,
+  deadFlow,
+  spilledByHome,
+]

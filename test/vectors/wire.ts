@@ -25,6 +25,9 @@ export const RECORD_BYTES = 16
 export const HELLO_BYTES = 56
 /** PoPs in one REACH. */
 export const MAX_REACH = 64
+/** Services in one REACH, and what it says instead of their number when there are more. */
+export const MAX_REACH_SERVICES = 224
+export const ALL_SERVICES = 0xffff
 /** Of a PUBLISH that is full. */
 export const MAX_BODY_BYTES = 16 + MAX_RECORDS * RECORD_BYTES
 
@@ -106,6 +109,8 @@ export type Body =
       readonly verb: 'REACH'
       /** PoPs of which the sender hears no node. */
       readonly pops: readonly number[]
+      /** Ids of services that it does not serve; 'all': more than can be named. */
+      readonly services: readonly number[] | 'all'
     }
 
 export type Message = Envelope & Body
@@ -242,7 +247,13 @@ export function encodeBody(body: Body): Bytes {
     case 'OWNER':
       return encodeRecords(body.records)
     case 'REACH':
-      return join(u16(body.pops.length), u16(0), u32(0), ...body.pops.map(u16))
+      return join(
+        u16(body.pops.length),
+        u16(body.services === 'all' ? ALL_SERVICES : body.services.length),
+        u32(0),
+        ...body.pops.map(u16),
+        ...(body.services === 'all' ? [] : body.services.map(u32)),
+      )
   }
 }
 

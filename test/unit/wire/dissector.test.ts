@@ -144,20 +144,28 @@ if (spawnSync('tshark', ['--version']).status === 0) {
     )
     const envelope = { origin: 101, senderBoot: 1n, receiverBoot: 2n, sequence: 3n }
     const reaches = [2, 1].map((version) =>
-      encodeControl(path, KEY, { ...envelope, version, verb: 'REACH', pops: [3, 0xabc] }),
+      encodeControl(path, KEY, {
+        ...envelope,
+        version,
+        verb: 'REACH',
+        pops: [3, 0xabc],
+        services: [0x12345678],
+      }),
     )
-    const more = ['backend', 'reach.count', 'reach.pop'].map((name) => `steadycast.${name}`)
+    const more = ['backend', 'reach.count', 'reach.pop', 'reach.service'].map(
+      (name) => `steadycast.${name}`,
+    )
     const fields = ['steadycast.version', 'steadycast.verb', ...more, 'tcp.dstport']
     const lines = dissect([...relays, ...reaches], [...fields, '_ws.expert.message'])
     // tshark itself has something to say of the inner SYN.
     const ours = lines.map((line) => line.replace(/\t(?!Refused)[^\t]*$/, '\t'))
     t.same(ours, [
-      '2\t3\t0x0030abcd\t\t\t80\t',
-      '2\t3\t0x00000000\t\t\t80\t',
-      '1\t3\t0x0030abcd\t\t\t80\tRefused: relay_unsupported',
-      '1\t3\t0x00000000\t\t\t80\tRefused: relay_unsupported',
-      '2\t7\t\t2\t3\t\t',
-      '1\t7\t\t\t\t\tRefused: unknown_verb',
+      '2\t3\t0x0030abcd\t\t\t\t80\t',
+      '2\t3\t0x00000000\t\t\t\t80\t',
+      '1\t3\t0x0030abcd\t\t\t\t80\tRefused: relay_unsupported',
+      '1\t3\t0x00000000\t\t\t\t80\tRefused: relay_unsupported',
+      '2\t7\t\t2\t3\t0x12345678\t\t',
+      '1\t7\t\t\t\t\t\tRefused: unknown_verb',
     ])
   })
 
@@ -173,7 +181,12 @@ if (spawnSync('tshark', ['--version']).status === 0) {
     const sound = [
       peer.publish([RECORD]),
       peer.hello(1n),
-      encodeControl(peer.path, KEY, { ...peer.envelope(2), verb: 'REACH', pops: [1, 2, 3] }),
+      encodeControl(peer.path, KEY, {
+        ...peer.envelope(2),
+        verb: 'REACH',
+        pops: [1, 2, 3],
+        services: [],
+      }),
       peer.send(5n, { verb: 'ASK', backend: 0 }, tcp({ ...CONNECTION4, flags: 'S' })),
     ]
     const faulty = [

@@ -186,7 +186,7 @@ t.test('RELAY with a backend and without', async (t) => {
 t.test('H, REACH and PUBLISH of version 2', async (t) => {
   const receiver = { fleet, self: nodeNamed(fleet, 'b1'), keys: [KEY] }
   const withholds: Message = { ...HELLO, withholds: true, walked: false, draining: false }
-  const reach: Message = { ...ENVELOPE, version: 2, verb: 'REACH', pops: [1, 0xabc] }
+  const reach: Message = { ...ENVELOPE, version: 2, verb: 'REACH', pops: [1, 0xabc], services: [] }
   const publish: Message = {
     ...ENVELOPE,
     version: 2,

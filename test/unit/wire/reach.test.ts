@@ -3,6 +3,7 @@
 
 import t from 'tap'
 import { MS, SECOND } from '../../vectors/bench.js'
+import { PROTO, serviceId } from '../../vectors/names.js'
 import { tcp } from '../../vectors/packets.js'
 import { popNamed, sampleFleet, withoutBackends } from '../../vectors/samples.js'
 import type { ScriptedPeer } from '../../vectors/session.js'
@@ -38,6 +39,20 @@ t.test('REACH goes every second to every live peer of another PoP, in version 2'
     for (const pops of said) t.same(pops, [], 'everybody is heard')
   }
   t.same(reachTo(stage, 'b2', 0n), [], 'not to the own PoP')
+})
+
+t.test('REACH names every service that a PoP without a backend does not serve', async (t) => {
+  const fleet = withoutBackends(sampleFleet({ pops: 2 }), 'b')
+  const stage = new Stage({ fleet, node: 'b1', peers: ['a1'] })
+  stage.join()
+  const from = stage.bench.nowUs
+  stage.pass(2n * SECOND)
+  const ids = fleet.services.flatMap(({ vip, ports, protocol }) =>
+    ports.map((port) => serviceId(fleet.hashSeed, vip, port, PROTO[protocol])),
+  )
+  const said = stage.saidTo(stage.peer('a1'), 'REACH', from)
+  t.ok(said.length > 0)
+  for (const { services } of said) t.same(services, ids)
 })
 
 t.test('REACH names a PoP when no node of it is heard any more, at once', async (t) => {

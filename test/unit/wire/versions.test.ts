@@ -99,7 +99,7 @@ t.test('a node takes in either version in one session, whatever it speaks itself
     }
     t.equal(bench.count('publish_flows_received'), 2n)
     t.equal(bench.count('unknown_version'), 0n)
-    const pops = { verb: 'REACH', pops: [1] } as const
+    const pops = { verb: 'REACH', pops: [1], services: [] } as const
     bench.send(encodeControl(peer.path, peer.key, { ...peer.envelope(2), ...pops }))
     t.equal(bench.count('reach_received'), 1n)
   }
