@@ -178,6 +178,8 @@ t.test('peers are there before they are seen, and in seconds after', async (t) =
     version: 1,
     rttUs: 12_500,
     unacked: 3,
+    draining: false,
+    unserved: null,
   }
   const families = await scrape(input('node', { ...EMPTY, certain: true, peers: [seen] }))
   t.equal(sampleOf(families, 'steadycast_peer_up', peer), 1)
