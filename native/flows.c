@@ -279,14 +279,28 @@ static void settle(struct sc_node *node, const struct sc_flow_entry *before, con
 			sc_publish_to(node, &node->peers[rows[i]], &r);
 }
 
+/* When a record was news. A handshake is as old as its SYN: the oldest gives way to a
+ * flood. What the owner says now is as good as new, but no ground for this node to
+ * deliver past the home, which has seen no packet for longer than hearsay is trusted. */
+static uint16_t heard_at(const struct sc_node *node, const struct sc_record *r, bool owner_says)
+{
+	uint16_t trusted = SC_OWNER_CACHE_S / SC_TICK_S, ago = r->idle;
+
+	if (owner_says && r->state == SC_FLOW_ESTABLISHED && ago > trusted)
+		ago = trusted;
+	if (owner_says && (r->state == SC_FLOW_CLOSING || r->state == SC_FLOW_NONE))
+		ago = 0;
+	return (uint16_t)(node->tick - ago);
+}
+
 void sc_take_record(struct sc_node *node, const struct sc_record *r, uint16_t origin)
 {
 	uint16_t pop = backend_pop(node, r->backend);
 	struct sc_flow_entry *e = sc_known(node, r->flow);
 	/* Only the owner's word makes a copy as good as new, and only the owner's word
-	 * ends it. A handshake is as old as its SYN: the oldest gives way to a flood. */
+	 * ends it. */
 	bool owner_says = pop != SC_NO_ROW && sc_home(node, r->flow, pop) == origin;
-	uint16_t heard = (uint16_t)(node->tick - (owner_says && r->state != SC_FLOW_HALF_OPEN ? 0 : r->idle));
+	uint16_t heard = heard_at(node, r, owner_says);
 
 	if (pop == SC_NO_ROW || (r->state == SC_FLOW_NONE && !owner_says))
 		return;

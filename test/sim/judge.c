@@ -256,9 +256,12 @@ static bool held_elsewhere(const struct world *w, int node, const struct connect
 
 static bool remembered_elsewhere(const struct world *w, int node, const struct connection *c)
 {
-	for (int i = 0; i < w->nnodes; i++)
-		if (i != node && sim_remembered(w, i, c->flow))
+	for (int i = 0; i < w->nnodes; i++) {
+		const struct sc_flow_entry *e = i == node ? NULL : sim_remembered(w, i, c->flow);
+
+		if (e && !e->cached)
 			return true;
+	}
 	return false;
 }
 

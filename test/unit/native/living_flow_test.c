@@ -55,6 +55,31 @@ TEST("a batch that waited out a partition does not make an old claim the younger
 	fleet_stop(&f);
 }
 
+TEST("a sibling does not deliver past the home because the home has published anew: the home would see no life")
+{
+	struct fleet f;
+	int home, other;
+
+	fleet_start(&f, 1, 2, 2, 1024);
+	fleet_run(&f, 5 * SC_S);
+	home = sc_home(f.node[0], fleet_flow(CLIENT, 1), 0);
+	other = 1 - home;
+	CHECK(fleet_client(&f, 1, home + 1, CLIENT, 1, SYN, 0) != 0);
+	fleet_client(&f, 1, home + 1, CLIENT, 1, ACK, 0);
+	fleet_run(&f, (SC_OWNER_CACHE_S + SC_TICK_S) * SC_S);
+	for (int i = 0; i < SC_REPUBLISH_S; i += 5) {
+		const struct sc_flow_entry *e = sc_flow_find(&f.node[other]->table, fleet_flow(CLIENT, 1));
+
+		REQUIRE(e != NULL);
+		CHECK(sc_flow_idle(e, f.node[other]->tick) * SC_TICK_S >= SC_OWNER_CACHE_S);
+		fleet_run(&f, 5 * SC_S);
+	}
+	CHECK(fleet_client(&f, 1, other + 1, CLIENT, 1, ACK, 0) != 0);
+	CHECK_EQ(f.counters[other][SC_C_asked], 1);
+	CHECK_EQ(sc_flow_idle(sc_flow_find(&f.node[home]->table, fleet_flow(CLIENT, 1)), f.node[home]->tick), 0);
+	fleet_stop(&f);
+}
+
 TEST("a SYN at a node that has not filled is silent, and steals no living flow")
 {
 	struct fleet f;

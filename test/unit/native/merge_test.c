@@ -27,10 +27,14 @@ struct merge {
 static const struct merge merges[] = {
 	/* Nothing is held. */
 	{ NOTHING, { A, NONE, 5, 0, 0 }, 0, NOTHING, 0, 0 },
-	{ NOTHING, { A, EST, 10, 3, 0 }, OWNER, { A, EST, 10, 0, 0 }, 0, 0 },
+	{ NOTHING, { A, EST, 10, 3, 0 }, OWNER, { A, EST, 10, 3, 0 }, 0, 0 },
+	{ NOTHING, { A, EST, 10, 15, 0 }, OWNER, { A, EST, 10, 15, 0 }, 0, 0 },
+	{ NOTHING, { A, EST, 10, 16, 0 }, OWNER, { A, EST, 10, 15, 0 }, 0, 0 },
+	{ NOTHING, { A, EST, 10, 16, 0 }, SIBLING, { A, EST, 10, 16, 0 }, 0, 0 },
+	{ NOTHING, { A, CLOSING, 10, 16, 0 }, OWNER, { A, CLOSING, 10, 0, 0 }, 0, 0 },
 	{ NOTHING, { A, EST, 10, 3, 0 }, SIBLING, { A, EST, 10, 3, 0 }, 0, 0 },
 	{ NOTHING, { A, HALF, 0, 0, 0 }, OWNER, { A, HALF, 0, 0, 0 }, 0, 0 },
-	{ NOTHING, { U, EST, 10, 3, 0 }, OWNER, { U, EST, 10, 0, 0 }, 0, 0 },
+	{ NOTHING, { U, EST, 10, 3, 0 }, OWNER, { U, EST, 10, 3, 0 }, 0, 0 },
 	{ NOTHING, { Z, EST, 10, 3, 0 }, 0, NOTHING, 0, 0 },
 	{ NOTHING, { A, EST, 1029, 0, 0 }, OWNER, { A, EST, 511, 0, 0 }, 0, 0 },
 	/* The same backend: who heard of it later. */
@@ -43,7 +47,8 @@ static const struct merge merges[] = {
 	{ { A, CLOSING, 100, 0, 0 }, { A, HALF, 99, 0, 0 }, SIBLING, { A, CLOSING, 100, 0, 0 }, 0, 0 },
 	/* The same tick: the owner takes back what it said of an end, and nothing else. */
 	{ { A, CLOSING, 100, 0, 0 }, { A, HALF, 99, 0, 0 }, OWNER, { A, HALF, 99, 0, 0 }, 0, 0 },
-	{ { A, CLOSING, 100, 0, 0 }, { A, EST, 100, 7, 0 }, OWNER, { A, EST, 100, 0, 0 }, 0, 0 },
+	{ { A, CLOSING, 100, 0, 0 }, { A, EST, 100, 0, 0 }, OWNER, { A, EST, 100, 0, 0 }, 0, 0 },
+	{ { A, CLOSING, 100, 0, 0 }, { A, EST, 100, 1, 0 }, OWNER, { A, CLOSING, 100, 0, 0 }, 0, 0 },
 	{ { A, CLOSING, 100, 0, 0 }, { A, HALF, 99, 1, 0 }, OWNER, { A, CLOSING, 100, 0, 0 }, 0, 0 },
 	{ { A, EST, 100, 0, 0 }, { A, HALF, 100, 0, 0 }, OWNER, { A, EST, 100, 0, 0 }, 0, 0 },
 	/* Another life of the flow: begun later than the entry, and earlier. */
@@ -65,7 +70,7 @@ static const struct merge merges[] = {
 	{ { A, EST, 10, 0, 1 }, { A, HALF, 10, 7, 0 }, SIBLING, { A, HALF, 10, 7, 0 }, 0, 0 },
 	{ { A, EST, 10, 0, 1 }, { A, NONE, 10, 0, 0 }, OWNER, NOTHING, 0, 0 },
 	/* Another backend: one past its handshake against one in it. */
-	{ { A, HALF, 10, 5, 0 }, { B, EST, 400, 3, 0 }, OWNER, { B, EST, 400, 0, 0 }, 0, 1 },
+	{ { A, HALF, 10, 5, 0 }, { B, EST, 400, 3, 0 }, OWNER, { B, EST, 400, 3, 0 }, 0, 1 },
 	{ { A, HALF, 10, 5, 0 }, { B, CLOSING, 400, 3, 0 }, SIBLING, { B, CLOSING, 400, 3, 0 }, 0, 1 },
 	{ { A, EST, 400, 5, 0 }, { B, HALF, 0, 0, 0 }, 0, { A, EST, 400, 5, 0 }, 1, 0 },
 	{ { A, CLOSING, 400, 5, 0 }, { B, HALF, 0, 0, 0 }, 0, { A, CLOSING, 400, 5, 0 }, 1, 0 },
@@ -73,12 +78,12 @@ static const struct merge merges[] = {
 	{ { A, EST, 10, 5, 0 }, { B, EST, 12, 0, 0 }, 0, { A, EST, 10, 5, 0 }, 1, 0 },
 	{ { A, EST, 10, 5, 0 }, { B, EST, 8, 5, 0 }, SIBLING, { B, EST, 8, 5, 0 }, 0, 1 },
 	{ { B, HALF, 10, 5, 0 }, { A, HALF, 12, 0, 0 }, 0, { B, HALF, 10, 5, 0 }, 1, 0 },
-	{ { A, CLOSING, 10, 5, 0 }, { B, EST, 8, 5, 0 }, OWNER, { B, EST, 8, 0, 0 }, 0, 1 },
+	{ { A, CLOSING, 10, 5, 0 }, { B, EST, 8, 5, 0 }, OWNER, { B, EST, 8, 5, 0 }, 0, 1 },
 	/* else the smaller id. */
 	{ { A, EST, 10, 5, 0 }, { B, EST, 9, 0, 0 }, 0, { A, EST, 10, 5, 0 }, 1, 0 },
 	{ { A, EST, 10, 5, 0 }, { B, EST, 11, 0, 0 }, 0, { A, EST, 10, 5, 0 }, 1, 0 },
 	{ { B, EST, 10, 5, 0 }, { A, EST, 11, 5, 0 }, SIBLING, { A, EST, 11, 5, 0 }, 0, 1 },
-	{ { B, EST, 10, 5, 0 }, { A, EST, 9, 5, 0 }, OWNER, { A, EST, 9, 0, 0 }, 0, 1 },
+	{ { B, EST, 10, 5, 0 }, { A, EST, 9, 5, 0 }, OWNER, { A, EST, 9, 5, 0 }, 0, 1 },
 	{ { B, EST, 511, 5, 0 }, { A, EST, 600, 5, 0 }, SIBLING, { A, EST, 511, 5, 0 }, 0, 1 },
 	{ { B, EST, 510, 5, 0 }, { A, EST, 600, 5, 0 }, SIBLING, { A, EST, 511, 5, 0 }, 0, 1 },
 	{ { B, EST, 509, 5, 0 }, { A, EST, 600, 5, 0 }, SIBLING, { B, EST, 509, 5, 0 }, 1, 0 },
@@ -292,9 +297,9 @@ TEST("OWNER is the truth for 30 s at a node that is not the home, whatever that 
 TEST("at the home OWNER is a record like any other, but that the PoP which refused a FORWARD knows better about its own flow")
 {
 	static const struct { struct entry held, record; int from; struct entry then; } cases[] = {
-		{ NOTHING, { A, EST, 20, 5, 0 }, OWNER, { A, EST, 20, 0, 0 } },
+		{ NOTHING, { A, EST, 20, 5, 0 }, OWNER, { A, EST, 20, 5, 0 } },
 		/* The refusing PoP is the backend's: its word counts, though it is the older claim. */
-		{ { A, EST, 3, 9, 0 }, { B, EST, 400, 5, 0 }, OWNER, { B, EST, 400, 0, 0 } },
+		{ { A, EST, 3, 9, 0 }, { B, EST, 400, 5, 0 }, OWNER, { B, EST, 400, 5, 0 } },
 		/* Another PoP's is a claim like any other. */
 		{ { OWN, EST, 3, 9, 0 }, { B, EST, 400, 5, 0 }, OWNER, { OWN, EST, 3, 9, 0 } },
 		{ { A, EST, 3, 9, 0 }, { B, EST, 400, 5, 0 }, 1, { A, EST, 3, 9, 0 } },
