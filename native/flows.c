@@ -203,15 +203,17 @@ void sc_witness(struct sc_node *node, struct sc_flow_entry *e, const struct sc_w
 
 /* Whether a record of the same backend tells nothing that the entry does not know. That
  * it seems to be of another, younger life does not make it news: ages drift by a tick
- * with every teller. Of what was heard at the same time the higher state is the later,
- * but a closing flow that lives on, or begins anew, by its owner's word. */
+ * with every teller. No life goes back into its handshake; else the owner's word counts. */
 static bool outdated(const struct sc_node *node, const struct sc_flow_entry *e, const struct sc_record *r,
 		     uint16_t heard, bool other_life, bool owner_says)
 {
 	uint16_t mine = sc_flow_idle(e, node->tick), said = (uint16_t)(node->tick - heard);
-	bool revived = owner_says && e->state == SC_FLOW_CLOSING;
 
-	return !e->cached && (said > mine || (said == mine && !other_life && !revived && r->state < e->state));
+	if (e->cached)
+		return false;
+	if (!other_life && r->state == SC_FLOW_HALF_OPEN && e->state == SC_FLOW_ESTABLISHED)
+		return true;
+	return !owner_says && (said > mine || (said == mine && !other_life && r->state < e->state));
 }
 
 /* Of two claims to a flow, whose stays: one past its handshake, else the younger, else
@@ -250,6 +252,8 @@ static void merge_record(struct sc_node *node, struct sc_flow_entry *e, const st
 		return;
 	} else if (outdated(node, e, r, heard, other_life, owner_says)) {
 		return;
+	} else if (!e->cached && !other_life && sc_flow_idle(e, node->tick) < (uint16_t)(node->tick - heard)) {
+		heard = e->seen;
 	}
 	e->backend = r->backend;
 	e->timeouts = 0;
