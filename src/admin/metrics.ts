@@ -216,11 +216,14 @@ const flowEntries = gauge(
 
 const maglevSlots = gauge(
   'maglev_slots',
-  ['pool', 'backend'],
-  "Slots of this PoP's Maglev table of the pool that the backend holds: its share of new flows.",
+  ['service', 'backend'],
+  "Slots that the backend holds of this PoP's Maglev table for the service: its share of the service's new flows here, 0 when it takes none.",
   (input) =>
-    input.generation.pools.flatMap(({ pool, held }) =>
-      held.map(({ backend, slots }): Sample => [{ pool, backend: backend.name }, slots]),
+    input.generation.tables.flatMap(({ service, held }) =>
+      held.map(({ backend, slots }): Sample => [
+        { service: service.name, backend: backend.name },
+        slots,
+      ]),
     ),
 )
 
