@@ -5,7 +5,15 @@
 import { dirname, isAbsolute, join } from 'node:path'
 import { backendId, derivedNodeId, derivedPopId } from '../fleet/ids.js'
 import { DEFAULT_CHECK_TIMEOUT_MS, MAX_FLEET_FILE_BYTES, MAX_PROBLEMS } from '../fleet/limits.js'
-import type { Backend, Check, Fleet, FleetNode, Pop, Service, ServiceHealth } from '../fleet/model.js'
+import type {
+  Backend,
+  Check,
+  Fleet,
+  FleetNode,
+  Pop,
+  Service,
+  ServiceHealth,
+} from '../fleet/model.js'
 import { checkFleet } from './check-fleet.js'
 import { checkHealth, nameIn } from './check-health.js'
 import { checkServices, warnAboutServices, warnAboutUnused } from './check-services.js'
@@ -137,5 +145,13 @@ function buildCheck(file: HealthFile): Check {
   const path = http ?? https
   if (path === undefined) return { kind: 'tcp' }
   const serverName = https === undefined ? undefined : (file.server_name ?? nameIn(host))
-  return { kind: https === undefined ? 'http' : 'https', path, host, status, body, serverName, verify }
+  return {
+    kind: https === undefined ? 'http' : 'https',
+    path,
+    host,
+    status,
+    body,
+    serverName,
+    verify,
+  }
 }

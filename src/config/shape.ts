@@ -183,7 +183,10 @@ export const healthShape = z.strictObject({
     `a text of 1 to ${MAX_EXPECTED_BODY} characters`,
     new RegExp(`^[^\\p{Cc}]{1,${MAX_EXPECTED_BODY}}$`, 'u'),
   ).optional(),
-  host: text('a host name, with a port where one is needed', /^[A-Za-z0-9.:[\]_-]{1,255}$/).optional(),
+  host: text(
+    'a host name, with a port where one is needed',
+    /^[A-Za-z0-9.:[\]_-]{1,255}$/,
+  ).optional(),
   server_name: text('a host name', /^[A-Za-z0-9._-]{1,253}$/).optional(),
   verify: trueOrFalse.default(false),
   slow_start: time('1s', '1h', true).default(DEFAULT_SLOW_START_MS),

@@ -4,7 +4,7 @@
 
 import type { Backend, Pop, Service, ServiceHealth } from '../fleet/model.js'
 import { afterOutcome, type CheckStatus, unknownSince } from './machine.js'
-import type { Failure, Outcome, Target } from './outcome.js'
+import type { Outcome, Result, Target } from './outcome.js'
 import type { Chance, Timers } from './time.js'
 
 /** The first check comes within this, or within the interval if that is shorter. */
@@ -27,11 +27,9 @@ export interface Checked {
   readonly backend: Backend
   readonly health: ServiceHealth
   readonly status: CheckStatus
-  /** 'success', or how it failed; how often so far. */
+  /** How often so far. */
   readonly counts: ReadonlyMap<Result, number>
 }
-
-export type Result = 'success' | Failure
 
 /** What an earlier process knew of a check, or nothing. */
 export type Remembered = (service: Service, backend: Backend) => CheckStatus | undefined

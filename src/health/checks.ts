@@ -101,7 +101,10 @@ function judge(
 
 function judgeBody(read: Buffer, body: string | undefined): Outcome {
   if (body === undefined || read.includes(body)) return { ok: true }
-  const start = read.subarray(0, MAX_SHOWN).toString('utf8').replace(/[^\P{C}]/gu, ' ')
+  const start = read
+    .subarray(0, MAX_SHOWN)
+    .toString('utf8')
+    .replace(/[^\P{C}]/gu, ' ')
   const more = read.length > MAX_SHOWN ? '...' : ''
   return failed(
     'body',

@@ -54,7 +54,10 @@ function chooseFor(service: Service, input: ChooseInput): Choice {
     candidates.filter((backend) => (input.statusOf(service, backend)?.state ?? 'unknown') === state)
   const up = are('up')
   if (up.length > 0) {
-    return { mode: 'checked', shares: new Map(up.map((one) => [one.id, share(service, one, input)])) }
+    return {
+      mode: 'checked',
+      shares: new Map(up.map((one) => [one.id, share(service, one, input)])),
+    }
   }
   const unknown = are('unknown')
   if (unknown.length > 0) return { mode: 'unknown', shares: whole(unknown) }

@@ -15,6 +15,10 @@ export const FAILURES = [
 
 export type Failure = (typeof FAILURES)[number]
 
+/** 'success', or how it failed. */
+export type Result = 'success' | Failure
+export const RESULTS: readonly Result[] = ['success', ...FAILURES]
+
 export type Outcome =
   | { readonly ok: true }
   | {
@@ -22,6 +26,8 @@ export type Outcome =
       readonly failure: Failure
       /** One sentence's end: `backend x is down for service y: ...`. */
       readonly why: string
+      /** Of the system's error, where there was one. */
+      readonly code?: string
     }
 
 export interface Target {
@@ -29,8 +35,8 @@ export interface Target {
   readonly port: number
 }
 
-export function failed(failure: Failure, why: string): Outcome {
-  return { ok: false, failure, why }
+export function failed(failure: Failure, why: string, code?: string): Outcome {
+  return { ok: false, failure, why, ...(code === undefined ? {} : { code }) }
 }
 
 export function timedOut(timeoutMs: number): Outcome {
@@ -62,7 +68,7 @@ export function failureOf(error: Error, { address, port }: Target): Outcome {
     case 'reset':
       return failed(known, `${where} ended the connection before an answer (${code})`)
     default:
-      return failed(ofOther(code), `${where}: ${oneLine(error.message)}`)
+      return failed(ofOther(code), `${where}: ${oneLine(error.message)}`, code)
   }
 }
 

@@ -16,8 +16,17 @@ export interface BackendReport {
   readonly share: number
 }
 /** Whether this PoP has a backend that takes new connections of the service. */
-export interface ServiceReport { readonly service: string; readonly ready: number; readonly configured: number }
-export interface ProbeReport { readonly service: string; readonly ok: boolean; readonly why: string | undefined; readonly sinceMs: number }
+export interface ServiceReport {
+  readonly service: string
+  readonly ready: number
+  readonly configured: number
+}
+export interface ProbeReport {
+  readonly service: string
+  readonly ok: boolean
+  readonly why: string | undefined
+  readonly sinceMs: number
+}
 export interface HealthReport {
   readonly backends: readonly BackendReport[]
   readonly services: readonly ServiceReport[]
