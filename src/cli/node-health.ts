@@ -38,6 +38,7 @@ export class NodeHealth implements HealthSource {
   readonly #options: NodeHealthOptions
   readonly #health: Health
   readonly #tables = new MaglevTables()
+  #now!: NodeOutline
   #writtenMs = 0
   #written = ''
   #complained = false
@@ -71,7 +72,9 @@ export class NodeHealth implements HealthSource {
     })
   }
 
-  start({ fleet, pop }: NodeOutline): void {
+  start(now: NodeOutline): void {
+    const { fleet, pop } = now
+    this.#now = now
     const { log, changes, statePath } = this.#options
     const { checks, doubt } = readHealthMemory(statePath, REAL_TIME.nowMs())
     if (doubt !== undefined) log.warn(`${statePath} is ignored: ${doubt}`)
@@ -90,8 +93,9 @@ export class NodeHealth implements HealthSource {
   }
 
   /** After a reload. */
-  follow({ fleet, pop }: NodeOutline): void {
-    this.#health.follow(fleet, pop)
+  follow(now: NodeOutline): void {
+    this.#now = now
+    this.#health.follow(now.fleet, now.pop)
   }
 
   complete(of: NodeOutline, mtu: number): NodePlan {
@@ -134,7 +138,7 @@ export class NodeHealth implements HealthSource {
 
   /** By the file: whether they are up, other PoPs do not say yet. */
   #elsewhere({ pool }: Service): boolean {
-    const { fleet, pop } = this.#options.plan()
+    const { fleet, pop } = this.#now
     return fleet.pops.some(({ id, backends }) => {
       return id !== pop.id && backends.some((one) => one.pool === pool && one.weight > 0)
     })
@@ -165,7 +169,8 @@ export class NodeHealth implements HealthSource {
   }
 
   #tell(news: HealthNews): void {
-    const { log, plan } = this.#options
+    const { log } = this.#options
+    const pop = this.#now.pop.name
     switch (news.kind) {
       case 'check': {
         const { backend, service, status } = news.checked
@@ -176,14 +181,14 @@ export class NodeHealth implements HealthSource {
       }
       case 'mode': {
         const { service, mode, before } = news
-        const none = `PoP ${plan().pop.name} has no backend for service ${service.name}`
+        const none = `PoP ${pop} has no backend for service ${service.name}`
         if (mode === 'spill') log.warn(`${none}: its new connections go to other PoPs`)
         else if (mode === 'panic') {
           log.error(
             `${none} that is up, nor has any other PoP: its new connections go to all its backends, in case the checks are wrong`,
           )
         } else if (before === 'spill' || before === 'panic') {
-          log.info(`PoP ${plan().pop.name} serves service ${service.name} again`)
+          log.info(`PoP ${pop} serves service ${service.name} again`)
         }
       }
     }

@@ -12,7 +12,6 @@ import {
   DEFAULT_IDLE_S,
   DEFAULT_RISE,
   DEFAULT_SLOW_START_MS,
-  DEFAULT_STATUS,
   MAX_EXPECTED_BODY,
   MAX_FLOW_TABLE_ENTRIES,
   MAX_IDLE_S,
@@ -96,6 +95,8 @@ const statusRange = leaf((value): Reading<StatusRange> => {
   if (match !== null && from <= to) return { value: { from, to } }
   return { expected: 'an HTTP status 100 to 599, or a range of them such as 200-399' }
 })
+
+const DEFAULT_STATUS: StatusRange = { from: 200, to: 399 }
 
 const path = text('a path that starts with "/", such as /healthz', /^\/[!-~]*$/)
 

@@ -39,7 +39,6 @@ export const DEFAULT_CHECK_INTERVAL_MS = 2000
 export const DEFAULT_CHECK_TIMEOUT_MS = 1000
 export const DEFAULT_RISE = 2
 export const DEFAULT_FALL = 3
-export const DEFAULT_STATUS = { from: 200, to: 399 }
 export const DEFAULT_SLOW_START_MS = 30_000
 /** Of services with health times backends in their pools, in one PoP: every node there does them all. */
 export const MAX_CHECKS_PER_POP = 2048

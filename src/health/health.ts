@@ -48,8 +48,8 @@ export class Health {
   /** When the operator let a backend come back. */
   readonly #backSinceMs = new Map<number, number>()
   #choices: Choices = new Map()
-  /** What the generation in force was packed by. */
-  #packed = ''
+  /** What the last generation was packed by; undefined: there is none yet, and the first will be right. */
+  #packed: string | undefined
   #cancelReplan: (() => void) | undefined
   #cancelTick: () => void = () => {}
 
@@ -173,7 +173,7 @@ export class Health {
   }
 
   #isOther(): boolean {
-    return signature(this.#input(), this.#choices) !== this.#packed
+    return this.#packed !== undefined && signature(this.#input(), this.#choices) !== this.#packed
   }
 
   #input(): ChooseInput {

@@ -159,7 +159,7 @@ t.test('values come from their counters, at every scrape anew', async (t) => {
     t.equal(value('backend_flows', { backend: 'nyc-web-1', pop: 'nyc' }), 32 * times)
     t.equal(value('recorded_flows_total', { source: 'recall' }), 9 * times)
     t.equal(value('misrouted_packets_total', { outcome: 'relayed' }), 6 * times)
-    t.equal(value('maglev_slots', { backend: 'ams-web-1', pool: 'default' }), 65537)
+    t.equal(value('maglev_slots', { backend: 'ams-web-1', service: 'web' }), 65537)
     t.equal(value('worker_busy_seconds_total'), 2.5)
   }
 })
@@ -232,7 +232,10 @@ t.test('what a reload changes is there at the next scrape', async (t) => {
     sampleOf(families, 'steadycast_backend_flows', { backend })
   t.equal(flows('ams-web-1', await scraped()), 1)
   t.equal(flows('nyc-web-1', await scraped()), 6, 'both of that name')
-  t.equal(sampleOf(await scraped(), 'steadycast_maglev_slots', { backend: 'nyc-web-1' }), 65537)
+  t.equal(
+    sampleOf(await scraped(), 'steadycast_maglev_slots', { backend: 'nyc-web-1', service: 'web' }),
+    65537,
+  )
 })
 
 t.test('docs/metrics.md is what "npm run docs:metrics" writes', async (t) => {
