@@ -224,7 +224,7 @@ async function blackHole(t: Test, node: Steadycast, machines: readonly Machine[]
   for (const machine of machines) {
     await machine.run(
       'nft',
-      `table inet hole { chain in { type filter hook input priority 0; ${drop} drop; } }`,
+      `table inet hole { chain in { type filter hook input priority 0; ${drop} drop; }; }`,
     )
   }
   await says(
