@@ -4,6 +4,7 @@
 import { isIP } from 'node:net'
 import { MAX_CHECKS_PER_POP } from '../fleet/limits.js'
 import type { Drafts, ServiceDraft } from './drafts.js'
+import { durationText } from './duration.js'
 import { draftOf, healthShape } from './shape.js'
 import type { Source } from './source.js'
 
@@ -61,7 +62,7 @@ function checkTimes(source: Source, { path, health = {} }: ServiceDraft): void {
   if (interval === undefined || timeout === undefined || timeout <= interval) return
   source.error(
     [...path, 'health', 'timeout'],
-    `timeout: got ${String(health.timeout)}, expected at most the interval of ${String(health.interval ?? `${interval}ms`)}`,
+    `timeout: got ${String(health.timeout)}, expected at most the interval of ${String(health.interval ?? `${durationText(interval / 1000)} (the default)`)}`,
   )
 }
 

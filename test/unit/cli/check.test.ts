@@ -53,11 +53,13 @@ t.test('every problem is a line on stderr, and the exit code is 1', async (t) =>
 })
 
 t.test('a warning does not fail the file', async (t) => {
-  const dir = t.testdir({ 'fleet.yaml': GOOD.replace('tcp }', 'tcp, health: { tcp: true } }') })
+  const dir = t.testdir({
+    'fleet.yaml': `${GOOD}announce: { bird: /run/bird/bird.ctl, prefixes: [{ prefix: 198.51.100.0/24, up_when: any }] }\n`,
+  })
   const { status, stdout, stderr } = check(dir, 'fleet.yaml')
   t.equal(status, 0)
   t.match(stdout, /^fleet\.yaml: ok: /)
-  t.match(stderr, /^fleet\.yaml:9:65: warning: health: accepted, but .*\n$/)
+  t.match(stderr, /^fleet\.yaml:\d+:1: warning: announce: accepted, but .*\n$/)
 })
 
 t.test('--node says who the node is', async (t) => {
