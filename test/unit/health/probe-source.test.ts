@@ -74,7 +74,7 @@ t.test('this node is the home of the flow, whichever it is', async (t) => {
     const of = view(name, [])
     for (let i = 0; i < 50; i++) {
       const { source, idOf } = ask(of)
-      if (source.kind !== 'from') return t.fail(`${name}: ${source.kind}`)
+      if (source.kind !== 'from') throw new Error(`${name}: ${source.kind}`)
       const flow = idOf({ src: source.address, dst: VIP, sport: source.port, dport: 80 })
       const ids = of.pop.nodes.map(({ id }) => id)
       if (page.homeOf(of.fleet.hashSeed, ids, flow) !== of.self.id)
@@ -89,7 +89,7 @@ t.test('where the VIP is of this machine, the flow is one of its own backend', a
   const of = view('ams-1', [VIP])
   for (let i = 0; i < 50; i++) {
     const { source, idOf } = ask(of)
-    if (source.kind !== 'from') return t.fail(source.kind)
+    if (source.kind !== 'from') throw new Error(source.kind)
     const flow = idOf({ src: source.address, dst: VIP, sport: source.port, dport: 80 })
     const row = of.generation.tables[0]?.slots[page.maglevSlot(flow, 65537)]
     if (of.generation.backendRows[row ?? -1]?.name !== 'l1') t.fail(`port ${source.port}`)
