@@ -211,7 +211,9 @@ function fits(all: readonly (Table | undefined)[], backends: number): boolean {
 function slotsOf(weighted: readonly Weighted[], filled: MaglevTables): Uint16Array {
   if (weighted.length === 0) return NO_SLOTS
   const rows = Uint16Array.from(weighted, ({ row }) => row)
-  return filled.table(weighted).map((position) => rows[position] ?? MAGLEV_EMPTY)
+  const slots = filled.table(weighted).slice()
+  for (let slot = 0; slot < slots.length; slot++) slots[slot] = rows[slots[slot] ?? 0] ?? MAGLEV_EMPTY
+  return slots
 }
 
 function countSlots(
@@ -221,7 +223,10 @@ function countSlots(
   rows: readonly Backend[],
 ): ServiceSlots {
   const counts = new Uint32Array(rows.length)
-  for (const row of slots) counts[row] = (counts[row] ?? 0) + 1
+  for (let slot = 0; slot < slots.length; slot++) {
+    const row = slots[slot] ?? MAGLEV_EMPTY
+    counts[row] = (counts[row] ?? 0) + 1
+  }
   const held = rows.flatMap((backend, row) =>
     backend.popId === popId && backend.pool === service.pool
       ? [{ backend, slots: counts[row] ?? 0 }]
@@ -261,9 +266,10 @@ class Writer {
     return this.skip(8)
   }
 
+  /** As they lie in memory: the data path reads the blob so, too. */
   u16s(values: Uint16Array): this {
-    for (const value of values) this.u16(value)
-    return this
+    this.#bytes.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), this.#at)
+    return this.skip(values.byteLength)
   }
 
   bytes(value: Uint8Array): this {
