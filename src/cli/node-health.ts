@@ -198,6 +198,7 @@ export class NodeHealth implements HealthSource {
     const { log, statePath } = this.#options
     const checks = this.#health.memory()
     const nowMs = REAL_TIME.nowMs()
+    if (checks.length === 0 && this.#written === '') return
     const text = JSON.stringify(checks)
     if (!now && text === this.#written && nowMs - this.#writtenMs < REMEMBER_MS) return
     this.#written = text

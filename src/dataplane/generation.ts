@@ -212,7 +212,8 @@ function slotsOf(weighted: readonly Weighted[], filled: MaglevTables): Uint16Arr
   if (weighted.length === 0) return NO_SLOTS
   const rows = Uint16Array.from(weighted, ({ row }) => row)
   const slots = filled.table(weighted).slice()
-  for (let slot = 0; slot < slots.length; slot++) slots[slot] = rows[slots[slot] ?? 0] ?? MAGLEV_EMPTY
+  for (let slot = 0; slot < slots.length; slot++)
+    slots[slot] = rows[slots[slot] ?? 0] ?? MAGLEV_EMPTY
   return slots
 }
 

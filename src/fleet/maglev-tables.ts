@@ -1,10 +1,11 @@
 // Maglev tables that were filled before: a change of one service fills only what it changes. Made by `run`, used by
 // src/dataplane when it packs a generation. Guarantees: what fillMaglev() would give; holds at most MAX_KEPT slots.
 
+import { MAX_SLOTS } from './limits.js'
 import { fillMaglev, type MaglevBackend, maglevSize } from './maglev.js'
 
-/** Slots of tables kept, 16 MiB: what a backend that flaps, or a slow start, comes back to. */
-const MAX_KEPT = 8 << 20
+/** Slots of tables kept, 32 MiB, as many as a generation may have: what a backend that flaps, or a slow start, comes back to. */
+const MAX_KEPT = MAX_SLOTS
 
 export class MaglevTables {
   /** The last used comes last. */

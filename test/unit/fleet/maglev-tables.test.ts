@@ -23,7 +23,7 @@ t.test('what was not used for long is let go', async (t) => {
   const tables = new MaglevTables()
   const first = tables.table(pool(2))
   const used = tables.table(pool(3))
-  for (let n = 4; n < 4 + 127; n++) {
+  for (let n = 4; n < 4 + 255; n++) {
     tables.table(pool(n))
     tables.table(pool(3))
   }
