@@ -5,7 +5,7 @@
 import { randomInt } from 'node:crypto'
 import { networkInterfaces } from 'node:os'
 import type { HealthSource } from '../admin/health-metrics.js'
-import { loadAddon } from '../dataplane/addon.js'
+import { loadAddon, type WorkerHandle } from '../dataplane/addon.js'
 import { addressBytes } from '../fleet/address.js'
 import { MaglevTables } from '../fleet/maglev-tables.js'
 import type { Service } from '../fleet/model.js'
@@ -16,6 +16,7 @@ import { PROBE_TIMEOUT_MS } from '../health/probe.js'
 import { type ProbeSource, probeSource } from '../health/probe-source.js'
 import type { HealthReport } from '../health/report.js'
 import { REAL_TIME } from '../health/time.js'
+import { workerHealth } from '../host/worker.js'
 import type { Words } from '../operator/words.js'
 import { completePlan, type NodeOutline, type NodePlan } from './node-plan.js'
 import type { ServiceContext } from './service.js'
@@ -27,8 +28,8 @@ const TCP = 6
 export interface NodeHealthOptions extends ServiceContext {
   readonly statePath: string
   readonly plan: () => NodePlan
-  /** This node answers: only then has a probe anything to tell. */
-  readonly filled: () => boolean
+  /** undefined: it does not run yet. */
+  readonly worker: () => WorkerHandle | undefined
   readonly words: () => Words
   /** Packs anew and goes over. */
   readonly replan: () => Promise<void>
@@ -136,16 +137,35 @@ export class NodeHealth implements HealthSource {
     }
   }
 
-  /** By the file: whether they are up, other PoPs do not say yet. */
-  #elsewhere({ pool }: Service): boolean {
+  /** By what other PoPs have said of themselves; by the file where they have not, and until this node has filled. */
+  #elsewhere(service: Service): boolean {
     const { fleet, pop } = this.#now
-    return fleet.pops.some(({ id, backends }) => {
-      return id !== pop.id && backends.some((one) => one.pool === pool && one.weight > 0)
+    const having = new Set(
+      fleet.pops
+        .filter(({ id, backends }) => {
+          return (
+            id !== pop.id && backends.some((one) => one.pool === service.pool && one.weight > 0)
+          )
+        })
+        .map(({ id }) => id),
+    )
+    if (having.size === 0 || !this.#filled()) return having.size > 0
+    const row = this.#options.plan().generation.serviceRows.findIndex(({ name }) => {
+      return name === service.name
+    })
+    const peers = this.#options.worker()?.status().view?.peers ?? []
+    return peers.some(({ popId, up, unserved }) => {
+      return up && having.has(popId) && (unserved === null || !unserved.includes(row))
     })
   }
 
+  /** This node answers. */
+  #filled(): boolean {
+    return workerHealth(this.#options.worker()).ok
+  }
+
   #sourceOf(service: Service): ProbeSource | undefined {
-    if (!this.#options.filled()) return undefined
+    if (!this.#filled()) return undefined
     const plan = this.#options.plan()
     const { fleet, pop, self, generation, vips } = plan
     const local = vips.filter((vip) => vip.local).map(({ address }) => address)

@@ -22,7 +22,9 @@ const PROTOCOL = { tcp: 6, udp: 17 } as const
 const DELIVER = { gue: 0, local: 1 } as const
 /** enum sc_backend_state. */
 const STATE = { ready: 0, draining: 1, down: 2 } as const
+/** enum sc_service_flags. */
 const SERVICE_FRAGMENTS = 1
+const SERVICE_WITHHELD = 2
 
 /** SC_TRAFFIC_COUNT of native/node.h. */
 const TRAFFIC_COUNT = 3
@@ -143,7 +145,9 @@ export function packGeneration(
   }
   for (const { service, label, port } of rows) {
     blob.bytes(addressBytes(service.vip)).u16(port).u8(PROTOCOL[service.protocol])
-    blob.u8(service.fragments ? SERVICE_FRAGMENTS : 0).u16(poolIndex.get(service.pool) ?? 0)
+    const fragments = service.fragments ? SERVICE_FRAGMENTS : 0
+    const withheld = readiness.withheld(service) ? SERVICE_WITHHELD : 0
+    blob.u8(fragments | withheld).u16(poolIndex.get(service.pool) ?? 0)
     blob.u16(ofService.get(service.name) ?? 0)
     blob.u32(service.halfOpenS).u32(service.idleS).u32(service.closingS).u32(label)
   }

@@ -8,6 +8,8 @@ export type BackendState = 'ready' | 'draining' | 'down'
 export interface Readiness {
   /** For the service's Maglev table, a whole number; 0: it takes no new connections of the service. */
   weightOf(service: Service, backend: Backend): number
+  /** Other PoPs are not to count on this one for the service, although it has backends for its own new connections. */
+  withheld(service: Service): boolean
   /** What becomes of a repeated SYN of a flow that the backend has: native/forward.c, given_up(). */
   stateOf(backend: Backend): BackendState
 }
@@ -15,5 +17,6 @@ export interface Readiness {
 /** As the fleet file says, nothing else being known. */
 export const AS_CONFIGURED: Readiness = {
   weightOf: (_, { weight }) => weight,
+  withheld: () => false,
   stateOf: ({ weight }) => (weight > 0 ? 'ready' : 'draining'),
 }

@@ -85,6 +85,7 @@ export function readinessOf(input: ChooseInput, choices: Choices): Readiness {
       const part = choices.get(service.name)?.shares.get(backend.id) ?? 0
       return Math.round(backend.weight * part * SLOW_START_STEPS)
     },
+    withheld: ({ name }) => choices.get(name)?.mode === 'panic',
     stateOf: ({ id, weight }) => states.get(id) ?? (weight > 0 ? 'ready' : 'draining'),
   }
 }

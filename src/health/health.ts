@@ -216,7 +216,7 @@ export class Health {
 function signature(input: ChooseInput, choices: Choices): string {
   const { stateOf } = readinessOf(input, choices)
   return JSON.stringify([
-    [...choices].map(([service, { shares }]) => [service, [...shares]]),
+    [...choices].map(([service, { mode, shares }]) => [service, mode === 'panic', [...shares]]),
     input.pop.backends.map((backend) => [backend.id, backend.weight, stateOf(backend)]),
   ])
 }

@@ -115,7 +115,7 @@ class Node {
       ...context,
       statePath: this.#state.healthPath,
       plan: () => this.#plan,
-      filled: () => workerHealth(this.#worker).ok,
+      worker: () => this.#worker,
       words: () => NO_WORDS,
       replan: () => this.#replan(),
     })

@@ -168,6 +168,7 @@ t.test(
     const readiness: Readiness = {
       weightOf: ({ name }, backend) =>
         name === 'api' && backend.name === 'ams-web-1' ? 0 : backend.weight * 10,
+      withheld: ({ name }) => name === 'web2',
       stateOf: ({ name }) => (name === 'ams-web-2' ? 'down' : 'ready'),
     }
     const { blob, tables, backendRows } = packGeneration(all, side, 1500, readiness)
@@ -183,17 +184,18 @@ t.test(
     const atServices = atBackends + 5 * 32
     t.same(
       [0, 1, 2, 3, 4].map((row) => [
+        view.getUint8(atServices + row * 40 + 19),
         view.getUint16(atServices + row * 40 + 20, true),
         view.getUint16(atServices + row * 40 + 22, true),
       ]),
       [
-        [0, 0],
-        [0, 0],
-        [0, 2],
-        [0, 0],
-        [1, 1],
+        [0, 0, 0],
+        [0, 0, 0],
+        [0, 0, 2],
+        [2, 0, 0],
+        [1, 1, 1],
       ],
-      'pool and table of each service row',
+      'flags, pool and table of each service row',
     )
     t.same(
       tables.map(({ held }) => held.map(({ slots }) => slots > 0)),
@@ -223,6 +225,7 @@ t.test(
     )
     const readiness: Readiness = {
       weightOf: ({ name }, backend) => (`b${name.slice(1)}` === backend.name ? 0 : 1),
+      withheld: ({ name }) => name === 'web2',
       stateOf: () => 'ready',
     }
     const side = { kind: 'node', nodeId: 300, keys } as const

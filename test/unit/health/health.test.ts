@@ -132,7 +132,10 @@ t.test(
     t.same(w.packed.get('web'), [0, 0, 0])
     t.same(w.states, ['down', 'down', 'down'])
     t.match(w.health.report().services, [{ ready: 0, configured: 3 }])
-    t.match(w.news.at(-1), { kind: 'mode', mode: 'spill', before: 'checked' })
+    t.match(
+      w.news.findLast(({ kind }) => kind === 'mode'),
+      { kind: 'mode', mode: 'spill', before: 'checked' },
+    )
     w.elsewhere = false
     await w.time.pass(2000)
     t.same(w.packed.get('web'), [10, 0, 10], 'but not to what the operator took out')
@@ -141,11 +144,19 @@ t.test(
       [{ ready: 0, configured: 3 }],
       'and it does not count as serving',
     )
-    t.match(w.news.at(-1), { kind: 'mode', mode: 'panic', before: 'spill' })
+    t.same(w.withheld, ['web'])
+    t.match(
+      w.news.findLast(({ kind }) => kind === 'mode'),
+      { kind: 'mode', mode: 'panic', before: 'spill' },
+    )
     w.sick.delete('10.0.0.3')
     await w.time.pass(RISE_MS)
     t.match(w.packed.get('web'), [0, 0, 1])
-    t.match(w.news.at(-1), { kind: 'mode', mode: 'checked', before: 'panic' })
+    t.same(w.withheld, [])
+    t.match(
+      w.news.findLast(({ kind }) => kind === 'mode'),
+      { kind: 'mode', mode: 'checked', before: 'panic' },
+    )
   },
 )
 

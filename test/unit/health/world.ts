@@ -129,17 +129,19 @@ export class World {
 
   packed = new Map<string, readonly number[]>()
   states: readonly string[] = []
+  withheld: readonly string[] = []
 
   /** What run.ts does: weights by service, states of backends. */
   pack(): void {
     const pop = popOf(this.fleet)
-    const { weightOf, stateOf } = this.health.readiness(this.fleet, pop)
+    const { weightOf, stateOf, withheld } = this.health.readiness(this.fleet, pop)
     this.packed = new Map(
       this.fleet.services.map((service) => [
         service.name,
         pop.backends.map((backend) => weightOf(service, backend)),
       ]),
     )
+    this.withheld = this.fleet.services.filter(withheld).map(({ name }) => name)
     this.states = pop.backends.map(stateOf)
   }
 
