@@ -32,6 +32,8 @@ interface World {
   /** nyc's second node. */
   readonly other: Steadycast
   readonly webs: readonly Web[]
+  /** On nyc's nodes. */
+  readonly locals: readonly Nginx[]
   readonly contents: Contents
 }
 
@@ -72,7 +74,10 @@ async function build(): Promise<World> {
       return { name, machine, nginx }
     }),
   )
-  await Promise.all([startNginx(nyc, 'nyc-web-1', WWW), startNginx(other, 'nyc-web-2', WWW)])
+  const locals = await Promise.all([
+    startNginx(nyc, 'nyc-web-1', WWW),
+    startNginx(other, 'nyc-web-2', WWW),
+  ])
   const nodes = await Promise.all([
     Steadycast.run(ams, 'ams-1'),
     Steadycast.run(nyc, 'nyc-1'),
@@ -80,7 +85,7 @@ async function build(): Promise<World> {
   ])
   await Promise.all(nodes.map((node) => node.certain()))
   await internet.routeVips(ams)
-  return { internet, ams: nodes[0], nyc: nodes[1], other: nodes[2], webs, contents }
+  return { internet, ams: nodes[0], nyc: nodes[1], other: nodes[2], locals, webs, contents }
 }
 
 /** Waits for a line that comes after `from`. */
@@ -234,6 +239,24 @@ async function spills(t: Test, world: World, dead: Web, last: Web): Promise<void
   t.same(await servers(t, world), WEBS, 'recovered')
 }
 
+/** A check that is wrong, for what a test can do of it: every server serves. */
+async function panics(t: Test, world: World): Promise<void> {
+  const { ams, nyc, webs, locals } = world
+  const from = [ams, nyc].map(({ running }) => running.stdout.length)
+  const all = [...webs.map(({ nginx }) => nginx), ...locals]
+  for (const nginx of all) nginx.beSick(true)
+  const line = /has no backend for service web-v6 that is up, nor has any other PoP: /
+  await says(ams, line, from[0] ?? 0)
+  await says(nyc, line, from[1] ?? 0)
+  for (const web of webs) await slotsAre(world, web, (slots) => slots > 65537 / 2 - 2)
+  t.equal((await ams.metrics()).value('service_backends_ready', { service: 'web' }), 0)
+  t.same(await servers(t, world), WEBS, 'new connections go to all backends here')
+  for (const nginx of all) nginx.beSick(false)
+  await says(ams, /PoP ams serves service web-v6 again/, from[0] ?? 0)
+  await says(nyc, /PoP nyc serves service web-v6 again/, from[1] ?? 0)
+  for (const web of webs) await slotsAre(world, web, (slots) => slots > 65537 / 2 - 2)
+}
+
 /** Delivery is cut where only packets of clients pass: checks know nothing of it. */
 async function blackHole(t: Test, node: Steadycast, machines: readonly Machine[], drop: string) {
   const from = node.running.stdout.length
@@ -280,6 +303,9 @@ if (await isolated(t, import.meta.url, ['nginx', 'curl', 'nft'])) {
       await spills(t, world, two, one)
     },
   )
+  t.test('where every check fails in every PoP, new connections go to all backends', async (t) => {
+    await panics(t, world)
+  })
   t.test(
     'a path that swallows packets is noticed although every check succeeds: GUE',
     async (t) => {
