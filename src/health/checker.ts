@@ -2,6 +2,7 @@
 // most one connection at a time for each backend and service; a reload keeps the states of all that stays; nothing runs
 // after stop().
 
+import { isDeepStrictEqual } from 'node:util'
 import type { Backend, Pop, Service, ServiceHealth } from '../fleet/model.js'
 import { afterOutcome, type CheckStatus, unknownSince } from './machine.js'
 import type { Outcome, Result, Target } from './outcome.js'
@@ -70,7 +71,8 @@ export class Checker {
           const status = remembered(service, backend)
           this.#jobs.set(key, this.#begin(service, backend, health, status))
         } else {
-          Object.assign(job, { service, backend, health, status: { ...job.status, against: 0 } })
+          const against = isDeepStrictEqual(job.health, health) ? job.status.against : 0
+          Object.assign(job, { service, backend, health, status: { ...job.status, against } })
           this.#jobs.set(key, job)
         }
       }

@@ -34,7 +34,7 @@ export interface HealthOptions {
   /** Another generation is wanted: readiness() has changed. */
   readonly changed: () => void
   readonly news: (news: HealthNews) => void
-  /** About every TICK_MS, and after a state has changed. */
+  /** At least every TICK_MS, and soon after a state has changed. */
   readonly ticked: () => void
 }
 
@@ -90,10 +90,14 @@ export class Health {
     this.#packed = ''
   }
 
-  /** The operator has spoken, or another PoP. */
+  /** The operator has spoken, or another PoP: what follows from it follows soon. */
   look(): void {
-    this.#look()
-    this.#replanIfOther()
+    this.#cancelReplan ??= this.#options.timers.after(REPLAN_MS, () => {
+      this.#cancelReplan = undefined
+      this.#look()
+      this.#options.ticked()
+      if (this.#isOther()) this.#options.changed()
+    })
   }
 
   report(): HealthReport {
@@ -133,7 +137,6 @@ export class Health {
   #tickLater(): void {
     this.#cancelTick = this.#options.timers.after(TICK_MS, () => {
       this.look()
-      this.#options.ticked()
       this.#tickLater()
     })
   }
@@ -142,7 +145,6 @@ export class Health {
     if (checked.status.state === before.state) return
     this.#options.news({ kind: 'check', checked, before })
     this.look()
-    this.#options.ticked()
   }
 
   /** Takes in what the operator says, and chooses anew. */
@@ -162,14 +164,6 @@ export class Health {
       if (was === undefined || mode === undefined || was === mode) continue
       news({ kind: 'mode', service, mode, before: was })
     }
-  }
-
-  #replanIfOther(): void {
-    if (this.#cancelReplan !== undefined || !this.#isOther()) return
-    this.#cancelReplan = this.#options.timers.after(REPLAN_MS, () => {
-      this.#cancelReplan = undefined
-      if (this.#isOther()) this.#options.changed()
-    })
   }
 
   #isOther(): boolean {

@@ -269,7 +269,6 @@ class Node {
       log.warn('flow_table has changed: the flow table keeps its size until the next restart')
     }
     await this.#goOver(plan)
-    this.#health.follow(plan)
     for (const { backend } of plan.departed) {
       if (before.departed.some((one) => one.backend.id === backend.id)) continue
       log.info(`backend ${backend.name} is kept without new connections while flows name it`)
@@ -309,6 +308,7 @@ class Node {
       throw error
     }
     this.#plan = plan
+    this.#health.follow(plan)
     this.#settled = false
     this.#remember()
     await this.#vips.settle(plan.vips, plan.mtu, plan.self.address).catch((error: unknown) => {
