@@ -7,6 +7,7 @@ import type { CounterInfo, PeerView, WorkerStatus } from '../dataplane/addon.js'
 import { backendFlows, type Generation } from '../dataplane/generation.js'
 import type { Fleet, FleetNode } from '../fleet/model.js'
 import { VERSION } from '../version.js'
+import { HEALTH_METRICS, type HealthSource } from './health-metrics.js'
 
 /** Everything a value can come from. */
 export interface MetricsInput {
@@ -20,6 +21,8 @@ export interface MetricsInput {
   readonly worker: () => Pick<WorkerStatus, 'busyUs' | 'loops' | 'view'>
   /** Of the configuration. */
   readonly reload: { readonly successful: boolean; readonly lastSuccessMs: number }
+  /** Of a node. */
+  readonly health?: HealthSource
 }
 
 type Labels = Readonly<Record<string, string | number>>
@@ -216,11 +219,13 @@ const flowEntries = gauge(
 
 const maglevSlots = gauge(
   'maglev_slots',
-  ['pool', 'backend'],
-  "Slots of this PoP's Maglev table of the pool that the backend holds: its share of new flows.",
+  ['service', 'backend'],
+  "Slots that the backend holds of this PoP's Maglev table for the service: its share of the service's new flows here, 0 when it takes none.",
   (input) =>
-    input.generation.pools.flatMap(({ pool, held }) =>
-      held.map(({ backend, slots }): Sample => [{ pool, backend: backend.name }, slots]),
+    input.generation.tables.flatMap(({ service, held }) =>
+      held.map(
+        ({ backend, slots }): Sample => [{ service: service.name, backend: backend.name }, slots],
+      ),
     ),
 )
 
@@ -439,6 +444,15 @@ export const METRICS: readonly Metric[] = [
   event('segments_cut', 'segments_cut', 'node', 'TCP segments cut in two to fit the path.'),
   event('too_big_sent_packets', 'too_big_sent', 'node', 'Packet-too-big answers sent.'),
   maglevSlots,
+  ...HEALTH_METRICS.map(
+    (metric): Metric => ({
+      ...metric,
+      name: `steadycast_${metric.name}`,
+      sides: 'node',
+      events: [],
+      read: ({ health }) => (health === undefined ? [] : metric.read(health)),
+    }),
+  ),
   ...program,
 ]
 

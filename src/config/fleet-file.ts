@@ -4,9 +4,18 @@
 
 import { dirname, isAbsolute, join } from 'node:path'
 import { backendId, derivedNodeId, derivedPopId } from '../fleet/ids.js'
-import { MAX_FLEET_FILE_BYTES, MAX_PROBLEMS } from '../fleet/limits.js'
-import type { Backend, Fleet, FleetNode, Pop, Service } from '../fleet/model.js'
+import { DEFAULT_CHECK_TIMEOUT_MS, MAX_FLEET_FILE_BYTES, MAX_PROBLEMS } from '../fleet/limits.js'
+import type {
+  Backend,
+  Check,
+  Fleet,
+  FleetNode,
+  Pop,
+  Service,
+  ServiceHealth,
+} from '../fleet/model.js'
 import { checkFleet } from './check-fleet.js'
+import { checkHealth, nameIn } from './check-health.js'
 import { checkServices, warnAboutServices, warnAboutUnused } from './check-services.js'
 import { readDrafts } from './drafts.js'
 import { checkShape } from './issues.js'
@@ -21,6 +30,7 @@ export type FleetResult =
 
 type PopFile = FleetFile['fleet']['pops'][number]
 type ServiceFile = FleetFile['services'][number]
+type HealthFile = NonNullable<ServiceFile['health']>
 
 export function loadFleet(path: string): FleetResult {
   const read = readText(path, MAX_FLEET_FILE_BYTES, 'MAX_FLEET_FILE_BYTES')
@@ -46,7 +56,8 @@ function checkMeaning(source: Source): FleetFile | undefined {
   const drafts = readDrafts(source.value)
   checkFleet(source, drafts)
   checkServices(source, drafts)
-  warnAboutUnused(source, drafts.services, file?.announce !== undefined)
+  checkHealth(source, drafts)
+  warnAboutUnused(source, file?.announce !== undefined)
   if (!source.hasErrors) warnAboutServices(source, drafts)
   return file
 }
@@ -111,5 +122,36 @@ function buildService(file: ServiceFile): Service {
     halfOpenS: timeouts.half_open,
     idleS: timeouts.idle,
     closingS: timeouts.closing,
+    health: file.health === undefined ? undefined : buildHealth(file, file.health),
+  }
+}
+
+function buildHealth(service: ServiceFile, file: HealthFile): ServiceHealth {
+  const { interval, timeout, rise, fall } = file
+  return {
+    check: buildCheck(file),
+    port: file.port ?? service.ports[0] ?? 0,
+    intervalMs: interval,
+    timeoutMs: timeout ?? Math.min(DEFAULT_CHECK_TIMEOUT_MS, interval),
+    rise,
+    fall,
+    slowStartMs: file.slow_start,
+    probe: file.probe && service.protocol === 'tcp',
+  }
+}
+
+function buildCheck(file: HealthFile): Check {
+  const { http, https, host, status, body, verify } = file
+  const path = http ?? https
+  if (path === undefined) return { kind: 'tcp' }
+  const serverName = https === undefined ? undefined : (file.server_name ?? nameIn(host))
+  return {
+    kind: https === undefined ? 'http' : 'https',
+    path,
+    host,
+    status,
+    body,
+    serverName,
+    verify,
   }
 }

@@ -4,10 +4,15 @@
 import { z } from 'zod'
 import { type Address, notAHostAddress, parseAddress, parsePrefix } from '../fleet/address.js'
 import {
+  DEFAULT_CHECK_INTERVAL_MS,
   DEFAULT_CLOSING_S,
+  DEFAULT_FALL,
   DEFAULT_FLOW_TABLE_ENTRIES,
   DEFAULT_HALF_OPEN_S,
   DEFAULT_IDLE_S,
+  DEFAULT_RISE,
+  DEFAULT_SLOW_START_MS,
+  MAX_EXPECTED_BODY,
   MAX_FLOW_TABLE_ENTRIES,
   MAX_IDLE_S,
   MAX_NAME_LENGTH,
@@ -17,6 +22,7 @@ import {
   MAX_WEIGHT,
   MIN_FLOW_TABLE_ENTRIES,
 } from '../fleet/limits.js'
+import type { StatusRange } from '../fleet/model.js'
 import { durationMs, durationS, durationText } from './duration.js'
 import { didYouMean } from './suggest.js'
 
@@ -66,11 +72,33 @@ function timeout(maxS: number) {
   })
 }
 
-const interval = leaf((value): Reading<number> => {
-  const ms = typeof value === 'string' ? durationMs(value) : undefined
-  if (ms !== undefined && ms >= 10 && ms <= 3_600_000) return { value: ms }
-  return { expected: 'a duration 10ms to 1h, such as 500ms or 2s' }
+/** In milliseconds; `zero` is allowed when it turns something off. */
+function time(min: string, max: string, zero = false) {
+  const minMs = durationMs(min) ?? 0
+  const maxMs = durationMs(max) ?? 0
+  const off = zero ? ', or 0s for none' : ''
+  return leaf((value): Reading<number> => {
+    const ms = typeof value === 'string' ? durationMs(value) : undefined
+    const fits = ms !== undefined && ((ms >= minMs && ms <= maxMs) || (zero && ms === 0))
+    if (fits) return { value: ms }
+    return { expected: `a duration ${min} to ${max}${off}, such as 500ms or 2s` }
+  })
+}
+
+const trueOrFalse = leaf((value): Reading<boolean> => {
+  return typeof value === 'boolean' ? { value } : { expected: 'true or false' }
 })
+
+const statusRange = leaf((value): Reading<StatusRange> => {
+  const match = /^([1-5]\d\d)(?:-([1-5]\d\d))?$/.exec(String(value))
+  const [from, to] = [Number(match?.[1]), Number(match?.[2] ?? match?.[1])]
+  if (match !== null && from <= to) return { value: { from, to } }
+  return { expected: 'an HTTP status 100 to 599, or a range of them such as 200-399' }
+})
+
+const DEFAULT_STATUS: StatusRange = { from: 200, to: 399 }
+
+const path = text('a path that starts with "/", such as /healthz', /^\/[!-~]*$/)
 
 const name = text(
   `a name of at most ${MAX_NAME_LENGTH} letters, digits, ".", "_" and "-" that starts with a letter or digit (a number needs quotes)`,
@@ -141,15 +169,29 @@ export const timeoutsShape = z.strictObject({
 })
 
 export const healthShape = z.strictObject({
-  http: text('a path that starts with "/", such as /healthz', /^\/[^\s\p{Cc}]*$/u).optional(),
+  http: path.optional(),
+  https: path.optional(),
   tcp: leaf(
     (value): Reading<true> => (value === true ? { value } : { expected: 'true' }),
   ).optional(),
   port: port.optional(),
-  interval: interval.optional(),
-  timeout: interval.optional(),
-  rise: integer('successes in a row', 1, 100).optional(),
-  fall: integer('failures in a row', 1, 100).optional(),
+  interval: time('100ms', '1h').default(DEFAULT_CHECK_INTERVAL_MS),
+  timeout: time('10ms', '1h').optional(),
+  rise: integer('successes in a row', 1, 100).default(DEFAULT_RISE),
+  fall: integer('failures in a row', 1, 100).default(DEFAULT_FALL),
+  status: z.array(statusRange).min(1, 'at least one status').default([DEFAULT_STATUS]),
+  body: text(
+    `a text of 1 to ${MAX_EXPECTED_BODY} characters`,
+    new RegExp(`^[^\\p{Cc}]{1,${MAX_EXPECTED_BODY}}$`, 'u'),
+  ).optional(),
+  host: text(
+    'a host name, with a port where one is needed',
+    /^[A-Za-z0-9.:[\]_-]{1,255}$/,
+  ).optional(),
+  server_name: text('a host name', /^[A-Za-z0-9._-]{1,253}$/).optional(),
+  verify: trueOrFalse.default(false),
+  slow_start: time('1s', '1h', true).default(DEFAULT_SLOW_START_MS),
+  probe: trueOrFalse.default(true),
 })
 
 export const serviceShape = z.strictObject({
@@ -158,9 +200,7 @@ export const serviceShape = z.strictObject({
   ports: z.array(port).min(1, 'at least one port'),
   protocol: oneOf('tcp', 'udp'),
   pool: name.default('default'),
-  fragments: leaf((value): Reading<boolean> => {
-    return typeof value === 'boolean' ? { value } : { expected: 'true or false' }
-  }).default(false),
+  fragments: trueOrFalse.default(false),
   timeouts: timeoutsShape.optional(),
   health: healthShape.optional(),
 })

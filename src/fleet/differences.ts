@@ -122,5 +122,6 @@ function serviceChanges(from: Service, to: Service): readonly string[] {
     ...changed('half_open', from.halfOpenS, to.halfOpenS),
     ...changed('idle', from.idleS, to.idleS),
     ...changed('closing', from.closingS, to.closingS),
+    ...(isDeepStrictEqual(from.health, to.health) ? [] : ['health']),
   ]
 }

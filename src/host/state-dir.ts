@@ -1,5 +1,5 @@
-// The folder of what outlives a node's process: its flow table (native/io/memory_file.h) and its PoP's backends. Called by
-// `run`. Guarantees: a folder that cannot be used is refused in a sentence before anything of the machine is changed.
+// The folder of what outlives a node's process: its flow table (native/io/memory_file.h), its PoP's backends
+// and their health. Called by `run`. Guarantees: a folder that cannot be used is refused in a sentence before anything of the machine is changed.
 
 import { accessSync, constants, mkdirSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
@@ -12,6 +12,7 @@ const RAMFS = 0x858458f6
 export class StateDir {
   readonly memoryPath: string
   readonly departedPath: string
+  readonly healthPath: string
 
   constructor(
     readonly path: string,
@@ -19,6 +20,7 @@ export class StateDir {
   ) {
     this.memoryPath = join(path, `${node}.flows`)
     this.departedPath = join(path, `${node}.departed.json`)
+    this.healthPath = join(path, `${node}.health.json`)
   }
 
   /** Makes the folder. What it returns is for the log. */

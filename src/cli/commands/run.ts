@@ -35,9 +35,10 @@ import {
 import { StateDir } from '../../host/state-dir.js'
 import { allowAsymmetricReplies } from '../../host/sysctl.js'
 import { startWorker, watchWorker, workerHealth } from '../../host/worker.js'
+import { NO_WORDS } from '../../operator/words.js'
 import { createLog } from '../log.js'
+import { NodeHealth } from '../node-health.js'
 import {
-  completePlan,
   type NodeFiles,
   type NodeOutline,
   type NodePlan,
@@ -103,12 +104,21 @@ class Node {
   #settled = false
   readonly #startedMs = Date.now()
   readonly #state: StateDir
+  readonly #health: NodeHealth
 
   constructor(
     readonly options: Options,
     readonly context: ServiceContext,
   ) {
     this.#state = new StateDir(options.state, options.node)
+    this.#health = new NodeHealth({
+      ...context,
+      statePath: this.#state.healthPath,
+      plan: () => this.#plan,
+      worker: () => this.#worker,
+      words: () => NO_WORDS,
+      replan: () => this.#replan(),
+    })
   }
 
   read(): void {
@@ -149,6 +159,7 @@ class Node {
   }
 
   async pack(): Promise<void> {
+    this.#health.start(this.#outline)
     this.#plan = await this.#complete(this.#outline)
   }
 
@@ -206,6 +217,7 @@ class Node {
       get reload() {
         return reloads.state
       },
+      health: this.#health,
     })
     const peerChanged = (...[id, up, rttUs]: [number, boolean, number | null]) =>
       this.#peerChanged(id, up, rttUs)
@@ -264,6 +276,13 @@ class Node {
     return words.length === 0 ? ['all that was left over from before'] : words
   }
 
+  /** Health, or a word, has changed who takes new connections; files, rules and routes stay as they are. */
+  async #replan(): Promise<void> {
+    const plan = this.#health.complete(this.#plan, this.#plan.mtu)
+    this.#worker?.adopt(plan.generation.blob)
+    this.#plan = plan
+  }
+
   /** Until the worker has taken the plan over, whatever fails leaves the one of before. */
   async #goOver(plan: NodePlan): Promise<void> {
     const before = this.#plan
@@ -289,6 +308,7 @@ class Node {
       throw error
     }
     this.#plan = plan
+    this.#health.follow(plan)
     this.#settled = false
     this.#remember()
     await this.#vips.settle(plan.vips, plan.mtu, plan.self.address).catch((error: unknown) => {
@@ -307,7 +327,7 @@ class Node {
     )
     if (done.length === 0) return
     const left = plan.departed.filter((one) => !done.includes(one))
-    await this.#goOver(completePlan(outline(plan, left), plan.mtu))
+    await this.#goOver(this.#health.complete(outline(plan, left), plan.mtu))
     for (const { backend } of done) {
       this.context.log.info(`backend ${backend.name} is let go: no flow names it any more`)
     }
@@ -334,7 +354,7 @@ class Node {
     if (unreachable.length > 0) {
       this.context.log.warn({ unreachable }, 'no route leads to some peers or backends now')
     }
-    return completePlan(of, mtu)
+    return this.#health.complete(of, mtu)
   }
 
   /** For the next life. */

@@ -2,11 +2,15 @@
 
 import { readFileSync } from 'node:fs'
 import t from 'tap'
+import type { HealthSource } from '../../../src/admin/health-metrics.js'
 import { METRICS, type MetricsInput, metricsRegistry } from '../../../src/admin/metrics.js'
 import { metricsReference } from '../../../src/admin/reference.js'
 import { parseFleet } from '../../../src/config/fleet-file.js'
 import { loadAddon, type NodeView } from '../../../src/dataplane/addon.js'
 import { packGeneration } from '../../../src/dataplane/generation.js'
+import type { Fleet } from '../../../src/fleet/model.js'
+import { unknownSince } from '../../../src/health/machine.js'
+import { RESULTS } from '../../../src/health/outcome.js'
 import { parseMetrics, sampleOf } from '../../support/prometheus.js'
 
 const TEXT = `
@@ -58,6 +62,33 @@ function input(side: 'node' | 'backend', view: NodeView = EMPTY): MetricsInput {
     peers: side === 'node' ? [peer] : [],
     worker: () => ({ busyUs: 2_500_000, loops: 7, view: side === 'node' ? view : null }),
     reload: { successful: true, lastSuccessMs: 1_700_000_000_500 },
+    ...(side === 'node' ? { health: healthOf(fleet) } : {}),
+  }
+}
+
+/** Of the first PoP's one backend, two services and a probe. */
+function healthOf({ pops, services }: Fleet): HealthSource {
+  const [backend] = pops[0]?.backends ?? []
+  const [web] = services
+  if (backend === undefined || web === undefined) throw new Error('the fleet has a backend')
+  const up = { ...unknownSince(0), state: 'up', lastMs: 1, durationMs: 25, against: 0 } as const
+  const health = {
+    check: { kind: 'tcp' },
+    ...{ port: 80, intervalMs: 1000, timeoutMs: 500, rise: 2, fall: 3 },
+    ...{ slowStartMs: 0, probe: true },
+  } as const
+  const counts = new Map([
+    ['success', 8],
+    ['status', 3],
+  ] as const)
+  return {
+    checks: [{ service: web, backend, health, status: up, counts }],
+    probeCounts: [{ service: web, counts }],
+    report: () => ({
+      backends: [{ ...up, backendId: backend.id, service: 'web', share: 0.3 }],
+      services: [{ service: 'web', ready: 1, configured: 2 }],
+      probes: [{ service: 'web', ok: false, why: 'lost', sinceMs: 0 }],
+    }),
   }
 }
 
@@ -159,8 +190,26 @@ t.test('values come from their counters, at every scrape anew', async (t) => {
     t.equal(value('backend_flows', { backend: 'nyc-web-1', pop: 'nyc' }), 32 * times)
     t.equal(value('recorded_flows_total', { source: 'recall' }), 9 * times)
     t.equal(value('misrouted_packets_total', { outcome: 'relayed' }), 6 * times)
-    t.equal(value('maglev_slots', { backend: 'ams-web-1', pool: 'default' }), 65537)
+    t.equal(value('maglev_slots', { backend: 'ams-web-1', service: 'web' }), 65537)
     t.equal(value('worker_busy_seconds_total'), 2.5)
+  }
+})
+
+t.test('health is told by backend and service, with every way to fail', async (t) => {
+  const families = await scrape(input('node'))
+  const value = (name: string, labels: Readonly<Record<string, string>>) =>
+    sampleOf(families, `steadycast_${name}`, labels)
+  const check = { backend: 'ams-web-1', service: 'web' }
+  t.equal(value('backend_up', check), 1)
+  t.equal(value('backend_share_ratio', check), 0.3)
+  t.equal(value('backend_check_duration_seconds', check), 0.025)
+  t.equal(value('service_backends_ready', { service: 'web' }), 1)
+  t.equal(value('service_backends', { service: 'web' }), 2)
+  t.equal(value('probe_up', { service: 'web' }), 0)
+  for (const result of RESULTS) {
+    const count = { success: 8, status: 3 }[result as string] ?? 0
+    t.equal(value('backend_checks_total', { ...check, result }), count)
+    t.equal(value('probes_total', { service: 'web', result }), count)
   }
 })
 
@@ -232,7 +281,10 @@ t.test('what a reload changes is there at the next scrape', async (t) => {
     sampleOf(families, 'steadycast_backend_flows', { backend })
   t.equal(flows('ams-web-1', await scraped()), 1)
   t.equal(flows('nyc-web-1', await scraped()), 6, 'both of that name')
-  t.equal(sampleOf(await scraped(), 'steadycast_maglev_slots', { backend: 'nyc-web-1' }), 65537)
+  t.equal(
+    sampleOf(await scraped(), 'steadycast_maglev_slots', { backend: 'nyc-web-1', service: 'web' }),
+    65537,
+  )
 })
 
 t.test('docs/metrics.md is what "npm run docs:metrics" writes', async (t) => {
