@@ -11,6 +11,8 @@ export interface ChooseInput {
   readonly pop: Pop
   readonly services: readonly Service[]
   readonly statusOf: (service: Service, backend: Backend) => CheckStatus | undefined
+  /** What the operator said of this node. */
+  readonly node: Word
   readonly wordOf: (backend: Backend) => Word
   /** When the operator last let the backend come back. */
   readonly backSinceMs: (backend: Backend) => number | undefined
@@ -85,7 +87,7 @@ export function readinessOf(input: ChooseInput, choices: Choices): Readiness {
       const part = choices.get(service.name)?.shares.get(backend.id) ?? 0
       return Math.round(backend.weight * part * SLOW_START_STEPS)
     },
-    withheld: ({ name }) => choices.get(name)?.mode === 'panic',
+    withheld: ({ name }) => input.node !== 'ready' || choices.get(name)?.mode === 'panic',
     stateOf: ({ id, weight }) => states.get(id) ?? (weight > 0 ? 'ready' : 'draining'),
   }
 }

@@ -176,6 +176,7 @@ export class Health {
       pop: this.#pop ?? { id: 0, name: '', nodes: [], backends: [] },
       services: this.#services,
       statusOf: (service, backend) => this.#checker.statusOf(service, backend),
+      node: this.#words.node,
       wordOf: ({ id }: Backend) => this.#words.backends.get(id) ?? 'ready',
       backSinceMs: ({ id }) => this.#backSinceMs.get(id),
       elsewhere,
@@ -210,6 +211,7 @@ export class Health {
 function signature(input: ChooseInput, choices: Choices): string {
   const { stateOf } = readinessOf(input, choices)
   return JSON.stringify([
+    input.node === 'ready',
     [...choices].map(([service, { mode, shares }]) => [service, mode === 'panic', [...shares]]),
     input.pop.backends.map((backend) => [backend.id, backend.weight, stateOf(backend)]),
   ])

@@ -122,6 +122,25 @@ t.test('the operator takes a backend out and lets it come back, whatever its hea
 })
 
 t.test(
+  'of a node that drains or is in maintenance other PoPs are not to count on any service',
+  async (t) => {
+    const w = world(t, [WEB, PLAIN])
+    await w.time.pass(3000)
+    t.same(w.withheld, [])
+    for (const word of ['draining', 'maintenance'] as const) {
+      w.words = { ...w.words, node: word }
+      w.health.look()
+      await w.time.pass(500)
+      t.same(w.withheld, ['web', 'plain'])
+      t.same(w.packed.get('web'), [10, 10, 10], 'what still reaches it is served')
+      w.words = { ...w.words, node: 'ready' }
+      await w.time.pass(2000)
+      t.same(w.withheld, [])
+    }
+  },
+)
+
+t.test(
   'without a backend that is up new connections go elsewhere; where nobody else is up either, to all',
   async (t) => {
     const w = world(t, [WEB])
