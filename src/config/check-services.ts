@@ -60,23 +60,13 @@ export function warnAboutServices(source: Source, { pops, services }: Drafts): v
 }
 
 /** Whether or not there are errors. */
-export function warnAboutUnused(
-  source: Source,
-  services: readonly ServiceDraft[],
-  announce: boolean,
-): void {
+export function warnAboutUnused(source: Source, services: readonly ServiceDraft[]): void {
   const [first, ...others] = services.filter((service) => service.given('health'))
   if (first !== undefined) {
     const more = others.length === 0 ? '' : ` (so is that of ${others.length} more)`
     source.warnAtKey(
       [...first.path, 'health'],
       `health: accepted${more}, but this version does not probe backends: every configured backend is treated as ready`,
-    )
-  }
-  if (announce) {
-    source.warnAtKey(
-      ['announce'],
-      'announce: accepted, but this version does not speak to BIRD: announce and withdraw the prefixes yourself',
     )
   }
 }

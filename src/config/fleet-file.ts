@@ -6,6 +6,7 @@ import { dirname, isAbsolute, join } from 'node:path'
 import { backendId, derivedNodeId, derivedPopId } from '../fleet/ids.js'
 import { MAX_FLEET_FILE_BYTES, MAX_PROBLEMS } from '../fleet/limits.js'
 import type { Backend, Fleet, FleetNode, Pop, Service } from '../fleet/model.js'
+import { announceOf, checkAnnounce } from './check-announce.js'
 import { checkFleet } from './check-fleet.js'
 import { checkServices, warnAboutServices, warnAboutUnused } from './check-services.js'
 import { readDrafts } from './drafts.js'
@@ -46,7 +47,8 @@ function checkMeaning(source: Source): FleetFile | undefined {
   const drafts = readDrafts(source.value)
   checkFleet(source, drafts)
   checkServices(source, drafts)
-  warnAboutUnused(source, drafts.services, file?.announce !== undefined)
+  if (file !== undefined) checkAnnounce(source, file)
+  warnAboutUnused(source, drafts.services)
   if (!source.hasErrors) warnAboutServices(source, drafts)
   return file
 }
@@ -59,14 +61,17 @@ function limit(problems: readonly Problem[]): readonly Problem[] {
   return [...problems.slice(0, MAX_PROBLEMS), { ...last, message }]
 }
 
-function build({ fleet, services }: FleetFile, fileName: string): Fleet {
+function build(file: FleetFile, fileName: string): Fleet {
+  const { fleet, services } = file
   const key = fleet.key_file
+  const announce = announceOf(file)
   return {
     keyFile: isAbsolute(key) ? key : join(dirname(fileName), key),
     hashSeed: fleet.hash_seed,
     flowTableEntries: fleet.flow_table,
     pops: fleet.pops.map(buildPop),
     services: services.map(buildService),
+    ...(announce === undefined ? {} : { announce }),
   }
 }
 
