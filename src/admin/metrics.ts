@@ -3,10 +3,12 @@
 // from the start, never a client as a label.
 
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import type { AnnounceReport } from '../announce/report.js'
 import type { CounterInfo, PeerView, WorkerStatus } from '../dataplane/addon.js'
 import { backendFlows, type Generation } from '../dataplane/generation.js'
 import type { Fleet, FleetNode } from '../fleet/model.js'
 import { VERSION } from '../version.js'
+import { ANNOUNCE_METRICS } from './announce-metrics.js'
 
 /** Everything a value can come from. */
 export interface MetricsInput {
@@ -20,6 +22,8 @@ export interface MetricsInput {
   readonly worker: () => Pick<WorkerStatus, 'busyUs' | 'loops' | 'view'>
   /** Of the configuration. */
   readonly reload: { readonly successful: boolean; readonly lastSuccessMs: number }
+  /** Of a node that announces. */
+  readonly announcements?: () => AnnounceReport | undefined
 }
 
 type Labels = Readonly<Record<string, string | number>>
@@ -439,6 +443,7 @@ export const METRICS: readonly Metric[] = [
   event('segments_cut', 'segments_cut', 'node', 'TCP segments cut in two to fit the path.'),
   event('too_big_sent_packets', 'too_big_sent', 'node', 'Packet-too-big answers sent.'),
   maglevSlots,
+  ...ANNOUNCE_METRICS,
   ...program,
 ]
 

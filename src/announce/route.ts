@@ -26,6 +26,8 @@ export interface Attributes {
 /** Brings it about that the daemon does as told, or throws an error whose message is a sentence. */
 export interface Daemon {
   apply(routes: readonly Route[]): Promise<void>
+  /** What it was told before may no longer hold. */
+  forget(): void
   /** How long after `apply` succeeded it is to be done again, though nothing has changed. */
   readonly againMs: number
 }

@@ -58,9 +58,9 @@ export function look(
   before: PrefixMemory,
   nowMs: number,
 ): Look {
-  const drainingSinceMs =
-    inputs.node === 'draining' ? (before.drainingSinceMs ?? nowMs) : undefined
-  const verdict = judge(prefix, timing, inputs, drainingSinceMs, nowMs)
+  const drainingSinceMs = inputs.node === 'draining' ? (before.drainingSinceMs ?? nowMs) : undefined
+  const isUp = before.state !== 'withdrawn'
+  const verdict = judge(prefix, timing, inputs, { isUp, drainingSinceMs }, nowMs)
   const holding = before.state === 'withdrawn' && nowMs < before.heldUntilMs
   const held = holding && verdict.state !== 'withdrawn' && othersAnnounce(prefix, inputs)
   const state = held ? 'withdrawn' : verdict.state
@@ -87,10 +87,13 @@ function judge(
   prefix: AnnouncedPrefix,
   timing: Timing,
   inputs: AnnounceInputs,
-  drainingSinceMs: number | undefined,
+  {
+    isUp,
+    drainingSinceMs,
+  }: { readonly isUp: boolean; readonly drainingSinceMs: number | undefined },
   nowMs: number,
 ): Verdict {
-  const health = judgeHealth(prefix, inputs)
+  const health = judgeHealth(prefix, inputs, isUp)
   const calm = { lastAnnouncer: false, isFault: false }
   if (inputs.node === 'maintenance') {
     const why = 'the operator has this node in maintenance'
@@ -107,7 +110,7 @@ function judge(
   return { ...calm, lastAnnouncer, state: 'de-preferred', wanted, why, nextMs: untilMs }
 }
 
-function judgeHealth(prefix: AnnouncedPrefix, inputs: AnnounceInputs): Verdict {
+function judgeHealth(prefix: AnnouncedPrefix, inputs: AnnounceInputs, isUp: boolean): Verdict {
   const { able, served } = inputs
   const withdrawn = { state: 'withdrawn', wanted: 'withdrawn', lastAnnouncer: false } as const
   if (!able.ok) return { ...withdrawn, why: able.why, isFault: true }
@@ -116,9 +119,11 @@ function judgeHealth(prefix: AnnouncedPrefix, inputs: AnnounceInputs): Verdict {
     return { state: 'announced', wanted: 'announced', lastAnnouncer: false, isFault: false, why }
   }
   const unknown = prefix.services.filter((name) => !served.has(name))
-  // What is not known yet may still come out well: nobody's duty before that.
+  // What is not known yet may still come out well: until then all stays as it is, and is nobody's duty.
   if (holds(prefix, (name) => served.get(name) !== false)) {
-    return { ...withdrawn, why: `not known yet: ${named(unknown)}`, isFault: false }
+    const state = isUp ? 'announced' : 'withdrawn'
+    const why = `whether these are served is not known yet: ${named(unknown)}`
+    return { state, wanted: state, why, isFault: false, lastAnnouncer: false }
   }
   const down = prefix.services.filter((name) => served.get(name) === false)
   const reason = `no PoP that new connections reach from here serves ${named(down)}`

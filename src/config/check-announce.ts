@@ -102,8 +102,7 @@ function warnAboutScope(source: Source, { fleet }: FleetFile): void {
 export function announceOf(file: FleetFile): Announce | undefined {
   const { announce, fleet } = file
   if (announce === undefined) return undefined
-  const { for: dePreferredMs, ...dePreferred } =
-    announce.de_preferred ?? dePreferredShape.parse({})
+  const { for: dePreferredMs, ...dePreferred } = announce.de_preferred ?? dePreferredShape.parse({})
   return {
     daemon: daemonOf(announce),
     prefixes: announce.prefixes.map((prefix) => prefixOf(file, prefix)),
@@ -114,9 +113,7 @@ export function announceOf(file: FleetFile): Announce | undefined {
     maxHoldDownMs: announce.max_hold_down,
     localNodes: new Set(
       fleet.pops.flatMap((pop) =>
-        pop.nodes
-          .filter(({ scope }) => (scope ?? pop.scope) === 'local')
-          .map(({ name }) => name),
+        pop.nodes.filter(({ scope }) => (scope ?? pop.scope) === 'local').map(({ name }) => name),
       ),
     ),
   }

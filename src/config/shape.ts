@@ -111,7 +111,8 @@ function span(minMs: number, maxMs: number, example: string) {
 }
 
 const community = leaf((value): Reading<string> => {
-  const numbers = typeof value === 'string' && /^\d+(:\d+){1,2}$/.test(value) ? value.split(':') : []
+  const numbers =
+    typeof value === 'string' && /^\d+(:\d+){1,2}$/.test(value) ? value.split(':') : []
   const max = numbers.length === 2 ? 65_535 : 4_294_967_295
   const fits = numbers.length > 0 && numbers.every((number) => Number(number) <= max)
   if (fits) return { value: numbers.map(Number).join(':') }

@@ -36,6 +36,7 @@ import { StateDir } from '../../host/state-dir.js'
 import { allowAsymmetricReplies } from '../../host/sysctl.js'
 import { startWorker, watchWorker, workerHealth } from '../../host/worker.js'
 import { createLog } from '../log.js'
+import { inputsOf, NodeAnnounce } from '../node-announce.js'
 import {
   completePlan,
   type NodeFiles,
@@ -82,6 +83,7 @@ function stepsOf(options: Options, context: ServiceContext): readonly Step[] {
     () => node.check(),
     () => node.openAdmin(),
     () => node.pack(),
+    () => node.silence(),
     () => node.takeDevice(),
     () => node.guard(),
     () => node.work(),
@@ -98,6 +100,7 @@ class Node {
   #needs!: DeviceNeeds
   #vips!: NodeVips
   #worker: WorkerHandle | undefined
+  #announce: NodeAnnounce | undefined
   #metrics: ReturnType<typeof metricsRegistry> | undefined
   /** All of the plan is in force. */
   #settled = false
@@ -150,6 +153,17 @@ class Node {
 
   async pack(): Promise<void> {
     this.#plan = await this.#complete(this.#outline)
+  }
+
+  async silence(): Promise<void> {
+    const { changes, log } = this.context
+    const { device, state } = this.options
+    this.#announce = await NodeAnnounce.start(this.#plan, {
+      changes,
+      log,
+      device,
+      stateDir: state,
+    })
   }
 
   async takeDevice(): Promise<void> {
@@ -206,6 +220,7 @@ class Node {
       get reload() {
         return reloads.state
       },
+      announcements: () => this.#announce?.report(),
     })
     const peerChanged = (...[id, up, rttUs]: [number, boolean, number | null]) =>
       this.#peerChanged(id, up, rttUs)
@@ -236,6 +251,7 @@ class Node {
     )
     const timer = setInterval(() => reloads.between(() => this.#letGo()), DEPARTED_LOOK_MS)
     changes.add('look at departed backends', () => clearInterval(timer))
+    this.#announce?.serve(() => inputsOf(this.#plan, this.#worker))
     reloads.serve(() => this.#reload())
   }
 
@@ -289,6 +305,7 @@ class Node {
       throw error
     }
     this.#plan = plan
+    this.#announce?.adopt(plan)
     this.#settled = false
     this.#remember()
     await this.#vips.settle(plan.vips, plan.mtu, plan.self.address).catch((error: unknown) => {
