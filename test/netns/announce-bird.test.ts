@@ -12,7 +12,9 @@ import type { Machine } from './support/machine.js'
 const PREFIXES = [PREFIX4, PREFIX6]
 
 async function startPop(machine: Machine, lines: string, scope = '') {
-  await machine.ip('link add steady0 type veth peer name steady0p\nlink set steady0p up\nlink set steady0 up')
+  await machine.ip(
+    'link add steady0 type veth peer name steady0p\nlink set steady0p up\nlink set steady0 up',
+  )
   const bird = await Bird.start(
     machine,
     await popConfig(machine, `/run/steadycast-${machine.name}`),
@@ -81,7 +83,7 @@ if (await isolated(t, import.meta.url, ['bird'])) {
       const own = await transits[0].ask(`show route all ${PREFIX4} protocol customer_4`)
       t.match(own, /BGP\.as_path: 64500 64500 64500\s/, 'prepended twice')
       t.match(own, /BGP\.local_pref: 0\s/, 'the neighbour honours RFC 8326')
-      t.match(own, /BGP\.community: .*\(65535,0\).*\(64500,200\)/)
+      t.match(own, /BGP\.community: \(64500,200\) \(65535,0\)\s/)
       await ams.announcer.reaches('withdrawn')
       await until('a withdrawal at t1', async () => {
         const text = await transits[0]
@@ -122,9 +124,12 @@ if (await isolated(t, import.meta.url, ['bird'])) {
     const { prefixes } = await ams.announcer.report()
     t.match(prefixes[0], { state: 'announced', wanted: 'withdrawn', lastAnnouncer: true })
     await chosen(viaAms)
-    t.match(
-      ams.announcer.said,
-      [{ kind: 'warn', message: /stays, because a check may be wrong/ }].concat(),
+    t.ok(
+      ams.announcer.said.some(
+        ({ kind, message }) =>
+          kind === 'warn' && /stays, because a check may be wrong/.test(message),
+      ),
+      'a warning in the log',
     )
     ams.announcer.tell(WELL)
     nyc.announcer.tell(WELL)
@@ -176,7 +181,10 @@ if (await isolated(t, import.meta.url, ['bird'])) {
       ams.bird.edit((config) => config.replace('\nbroken {\n', ''))
       await ams.announcer.troubled(undefined)
       await chosen(/64500,300/)
-      t.match(ams.announcer.said, [{ message: 'the routing daemon does as told again' }].concat())
+      t.ok(
+        ams.announcer.said.some(({ message }) => /does as told again/.test(message)),
+        'the end of the trouble is in the log',
+      )
       ams.announcer.tell({ fleet: ams.text(LINES) })
       await chosen(/64500,100/)
     },
