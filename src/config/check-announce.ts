@@ -24,8 +24,8 @@ export function checkAnnounce(source: Source, file: FleetFile): void {
   }
   if (announce.hold_down > announce.max_hold_down) {
     source.error(
-      ['announce', 'max_hold_down'],
-      `max_hold_down: ${durationText(announce.max_hold_down / 1000)} is less than hold_down (${durationText(announce.hold_down / 1000)}), expected at least as much`,
+      ['announce', 'hold_down'],
+      `hold_down: ${durationText(announce.hold_down / 1000)} is more than max_hold_down (${durationText(announce.max_hold_down / 1000)}), expected at most as much`,
     )
   }
   const first = new Map<string, number>()

@@ -154,27 +154,20 @@ t.test(
   },
 )
 
-t.test(
-  'health and announce are accepted with a warning each that they do nothing yet',
-  async (t) => {
-    const health =
-      'health: { http: /healthz, port: 8080, interval: 1s, timeout: 500ms, rise: 2, fall: 3 }'
-    const announce =
-      'announce: { bird: /run/bird/bird.ctl, prefixes: [{ prefix: 198.51.100.0/24, up_when: any }] }'
-    const second =
-      '{ name: w2, vip: 198.51.100.2, ports: [80], protocol: tcp, health: { tcp: true } }'
-    const text = edited(
-      [SERVICE, `${SERVICE}\n  - ${second}`],
-      ['protocol: tcp', `protocol: tcp, ${health}`],
-      ['services:', `${announce}\nservices:`],
-    )
-    t.equal(parseFleet(text, 'fleet.yaml').ok, true)
-    t.same(problemsOf(text), [
-      '8:1: warning: announce: accepted, but this version does not speak to BIRD: announce and withdraw the prefixes yourself',
-      '10:65: warning: health: accepted (so is that of 1 more), but this version does not probe backends: every configured backend is treated as ready',
-    ])
-  },
-)
+t.test('health is accepted with a warning that it does nothing yet', async (t) => {
+  const health =
+    'health: { http: /healthz, port: 8080, interval: 1s, timeout: 500ms, rise: 2, fall: 3 }'
+  const second =
+    '{ name: w2, vip: 198.51.100.2, ports: [80], protocol: tcp, health: { tcp: true } }'
+  const text = edited(
+    [SERVICE, `${SERVICE}\n  - ${second}`],
+    ['protocol: tcp', `protocol: tcp, ${health}`],
+  )
+  t.equal(parseFleet(text, 'fleet.yaml').ok, true)
+  t.same(problemsOf(text), [
+    '9:65: warning: health: accepted (so is that of 1 more), but this version does not probe backends: every configured backend is treated as ready',
+  ])
+})
 
 t.test('a PoP that cannot serve new connections, and an unused pool, are warnings', async (t) => {
   const text = edited([
