@@ -12,6 +12,7 @@ import {
   PREFIX4,
   PREFIX6,
   popConfig,
+  RouteWatch,
   VIP4,
   VIP6,
 } from './support/bird.js'
@@ -58,7 +59,7 @@ async function start(machine: Machine): Promise<Steadycast> {
 }
 
 if (await isolated(t, import.meta.url, ['bird', 'nginx', 'curl'])) {
-  const { client, transits, ams: amsMachine, nyc: nycMachine } = await makeInternet()
+  const { client, t1, transits, ams: amsMachine, nyc: nycMachine } = await makeInternet()
   mkdirSync('/run/www')
   writeFileSync('/run/www/index.html', 'hello\n')
   writeKeys(newKey(1))
@@ -106,6 +107,16 @@ announce:
   const VIA_AMS = /BGP\.as_path: 64500\s/
   const VIA_NYC = /BGP\.as_path: 64502 64500\s/
 
+  const watch = await RouteWatch.start(t1)
+  /** Stops or kills the node, and says how long its neighbour went on sending to it. */
+  const timed = async (what: string, act: () => unknown): Promise<void> => {
+    const fromMs = Date.now()
+    void act()
+    await via(VIA_NYC)
+    const tookMs = (await watch.movedMs(PREFIX4, fromMs)) - fromMs
+    t.comment(`${what}: the neighbour forwards otherwise after ${Math.round(tookMs)} ms`)
+  }
+
   let ams!: Steadycast
   let nyc!: Steadycast
 
@@ -139,8 +150,10 @@ announce:
     async (t) => {
       const guardians = guardiansOf(ams)
       t.equal(guardians.length, 1)
-      const stopped = ams.stop()
-      await via(VIA_NYC)
+      let stopped: Promise<void> = Promise.resolve()
+      await timed('SIGTERM', () => {
+        stopped = ams.stop()
+      })
       for (const vip of [VIP4, VIP6]) t.equal(await servedBy(vip), 'nyc')
       await stopped
       t.match(ams.running.stdout, /"stopped"/)
@@ -162,8 +175,7 @@ announce:
       }
       // A TUN device goes with its process; otherwise it takes the guardian.
       if (tun) for (const pid of guardiansOf(ams)) process.kill(pid, 'SIGKILL')
-      await ams.stop('SIGKILL')
-      await via(VIA_NYC)
+      await timed(`kill -9 with ${device}`, () => ams.stop('SIGKILL'))
       for (const vip of [VIP4, VIP6]) t.equal(await servedBy(vip), 'nyc')
       const silent = () => !readFileSync(includeOf(amsMachine), 'utf8').includes('disabled off')
       if (tun) t.notOk(silent(), 'nobody was left to write the include')
@@ -181,8 +193,7 @@ announce:
     t.test(
       `with ${device}, a node that stands still is announced no longer, until it goes on`,
       async (t) => {
-        ams.running.child.kill('SIGSTOP')
-        await via(VIA_NYC)
+        await timed(`SIGSTOP with ${device}`, () => ams.running.child.kill('SIGSTOP'))
         t.equal(await servedBy(VIP4), 'nyc')
         ams.running.child.kill('SIGCONT')
         await via(VIA_AMS)

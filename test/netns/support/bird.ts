@@ -163,3 +163,30 @@ export async function popConfig(machine: Machine, stateDir: string): Promise<str
     return config.replaceAll(from, to)
   }, text)
 }
+
+/** The moments at which a machine's kernel changed its route for a prefix. */
+export class RouteWatch {
+  private constructor(readonly running: Running) {}
+
+  static async start(machine: Machine): Promise<RouteWatch> {
+    const watch = new RouteWatch(machine.start('ip', '-tshort', '-o', 'monitor', 'route'))
+    // It listens when it has seen a change.
+    await until('a watch', async () => {
+      await machine.ip('route replace 203.0.113.1/32 dev lo\nroute del 203.0.113.1/32 dev lo')
+      return watch.running.stdout.includes('203.0.113.1')
+    })
+    return watch
+  }
+
+  /** The first since then. */
+  async movedMs(prefix: string, sinceMs: number): Promise<number> {
+    const moments = () =>
+      this.running.stdout
+        .split('\n')
+        .filter((line) => line.includes(` ${prefix} `))
+        .map((line) => Date.parse(/^\[([^\]]+)\]/.exec(line)?.[1] ?? ''))
+        .filter((ms) => ms >= sinceMs)
+    await until(`a change of ${prefix}`, () => moments().length > 0)
+    return Math.min(...moments())
+  }
+}
