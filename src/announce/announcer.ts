@@ -2,6 +2,7 @@
 // device, so that what an earlier life left is withdrawn first. Guarantees: the daemon is told one thing at a time, again
 // until it does as told; whatever goes wrong with it is in the report and, once, in the log; a stop withdraws.
 
+import { isDeepStrictEqual } from 'node:util'
 import type { Announce } from '../fleet/announce.js'
 import { Bird, type BirdOptions, silenceOf } from './bird.js'
 import { Exec, type ExecOptions, execSilenceOf } from './exec.js'
@@ -15,7 +16,8 @@ import type { Silence } from './silence.js'
 const LOOK_MS = 200
 const RETRY_MS = 500
 const MAX_RETRY_MS = 5_000
-/** A daemon that does not answer does not keep a node from stopping. */
+/** A daemon that does not answer keeps a node neither from starting nor from stopping. */
+const START_LIMIT_MS = 6_000
 const STOP_LIMIT_MS = 4_000
 /** What is on its way here meanwhile still gets through. */
 const LINGER_MS = 1_000
@@ -70,7 +72,7 @@ export class Announcer {
   /** Resolves when what an earlier life left is withdrawn, or the daemon could not be told so. */
   async start(announce: Announce | undefined): Promise<void> {
     this.adopt(announce)
-    await this.#running
+    await within(START_LIMIT_MS, this.#running ?? Promise.resolve())
   }
 
   /** What follows from the inputs goes out from now on. */
@@ -83,22 +85,25 @@ export class Announcer {
   /** Another configuration. */
   adopt(announce: Announce | undefined): void {
     const before = this.#told
+    if (isDeepStrictEqual(before?.announce, announce)) return
     const gone = this.#routes().filter(
       ({ prefix }) => !announce?.prefixes.some((one) => one.prefix === prefix),
     )
+    const moved = !isDeepStrictEqual(before?.announce.daemon, announce?.daemon)
+    const left = moved ? this.#routes() : gone
     for (const { prefix } of gone) this.#memories.delete(prefix)
-    this.#told = announce === undefined ? undefined : toldOf(announce, this.options)
-    const moved = !sameDaemon(before?.announce, announce)
-    if (before !== undefined && (moved || announce?.daemon.kind === 'exec')) {
-      void this.#retire(
-        before.daemon,
-        moved ? routesOf(before.announce.prefixes, () => 'withdrawn') : gone,
-      )
-    }
-    const told = this.#told
-    if (told !== undefined) this.#guard.watch(told.silence(this.#routes()))
+    const told = announce === undefined ? undefined : toldOf(announce, this.options)
+    this.#told = told
     this.#look()
-    this.#tell()
+    if (told !== undefined) this.#guard.watch(told.silence(this.#routes()))
+    // BIRD forgets by its new include what is only gone from it.
+    if (
+      before === undefined ||
+      left.length === 0 ||
+      (!moved && told?.announce.daemon.kind === 'bird')
+    ) {
+      this.#tell()
+    } else void this.#retire(before.daemon, left).then(() => this.#tell())
   }
 
   /** Something of the inputs is not what it was. */
@@ -208,7 +213,6 @@ export class Announcer {
 
   /** The daemon of before, or the prefixes that are gone. */
   async #retire(daemon: Daemon, routes: readonly Route[]): Promise<void> {
-    if (routes.length === 0) return
     const withdrawn = routes.map((route): Route => ({ ...route, state: 'withdrawn' }))
     await daemon.apply(withdrawn).catch((error: unknown) => {
       this.options.log.warn(
@@ -241,11 +245,6 @@ function toldOf(announce: Announce, options: AnnouncerOptions): Told {
       }
     }
   }
-}
-
-function sameDaemon(before: Announce | undefined, after: Announce | undefined): boolean {
-  if (before === undefined || after === undefined) return before === after
-  return JSON.stringify(before.daemon) === JSON.stringify(after.daemon)
 }
 
 function waiting(prefix: string, { sinceMs }: PrefixMemory): PrefixReport {

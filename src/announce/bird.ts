@@ -4,7 +4,7 @@
 // BIRD would do if it read it now; what BIRD does is looked at again every second.
 
 import { createHash } from 'node:crypto'
-import { readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { chmodSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { errnoCode } from '../host/host-error.js'
 import { BirdError, type Reply, withBird } from './bird-control.js'
 import type { AnnouncementState } from './report.js'
@@ -192,7 +192,9 @@ function hash(body: string): string {
 function writeInclude(path: string, text: string): void {
   try {
     if (readText(path) === text) return
-    writeFileSync(`${path}.new`, text, { mode: 0o644 })
+    writeFileSync(`${path}.new`, text)
+    // BIRD reads it as a user of its own, whatever the umask here.
+    chmodSync(`${path}.new`, 0o644)
     renameSync(`${path}.new`, path)
   } catch (error) {
     throw new BirdError(`${path} cannot be written for BIRD (${errnoCode(error)})`)

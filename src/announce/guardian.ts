@@ -61,8 +61,13 @@ async function leave(): Promise<void> {
 async function silenceAll(): Promise<void> {
   if (task === undefined) return
   if (task.kind === 'bird') return await silence(task)
-  const results = await Promise.allSettled(task.runs.map((one) => run(one)))
-  if (results.some(({ status }) => status === 'rejected')) throw new Error('not all is withdrawn')
+  let failure: unknown
+  for (const one of task.runs) {
+    await run(one).catch((error: unknown) => {
+      failure = error
+    })
+  }
+  if (failure !== undefined) throw failure
 }
 
 /** src/host/one-here.ts. */
