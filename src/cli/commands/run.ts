@@ -305,7 +305,6 @@ class Node {
       throw error
     }
     this.#plan = plan
-    this.#announce?.adopt(plan)
     this.#settled = false
     this.#remember()
     await this.#vips.settle(plan.vips, plan.mtu, plan.self.address).catch((error: unknown) => {
@@ -314,6 +313,7 @@ class Node {
       )
     })
     this.#settled = true
+    this.#announce?.adopt(plan)
   }
 
   /** Departed backends that no flow names any more go. */
