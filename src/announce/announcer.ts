@@ -7,9 +7,10 @@ import type { Announce } from '../fleet/announce.js'
 import { Bird, type BirdOptions, silenceOf } from './bird.js'
 import { Exec, type ExecOptions, execSilenceOf } from './exec.js'
 import { Guard } from './guard.js'
+import { readMemories, writeMemories } from './memory-file.js'
 import type { AnnounceInputs, AnnounceReport, PrefixReport } from './report.js'
 import { attributesOf, type Daemon, type Route, routesOf } from './route.js'
-import { FRESH, look, type PrefixMemory } from './rules.js'
+import { afterDeath, FRESH, look, type PrefixMemory } from './rules.js'
 import type { Silence } from './silence.js'
 
 /** How often the inputs are looked at when nobody says that they have changed. */
@@ -33,6 +34,8 @@ export interface AnnouncerOptions {
   readonly device: string
   /** The file that BIRD includes. */
   readonly include: string
+  /** What outlives the process. */
+  readonly memory: string
   readonly log: AnnouncerLog
 }
 
@@ -71,6 +74,13 @@ export class Announcer {
 
   /** Resolves when what an earlier life left is withdrawn, or the daemon could not be told so. */
   async start(announce: Announce | undefined): Promise<void> {
+    if (announce !== undefined) {
+      const nowMs = Date.now()
+      for (const [prefix, memory] of readMemories(this.options.memory)) {
+        if (!announce.prefixes.some((one) => one.prefix === prefix)) continue
+        this.#memories.set(prefix, afterDeath(memory, announce, nowMs))
+      }
+    }
     this.adopt(announce)
     await within(START_LIMIT_MS, this.#running ?? Promise.resolve())
   }
@@ -124,6 +134,11 @@ export class Announcer {
     const told = this.#told
     let isDone = true
     if (told !== undefined) {
+      // Somebody has asked for this withdrawal: it begins no hold-down.
+      for (const [prefix, memory] of this.#memories) {
+        this.#memories.set(prefix, { ...memory, state: 'withdrawn' })
+      }
+      this.#remember()
       const routes = routesOf(told.announce.prefixes, () => 'withdrawn')
       const last = (this.#running ?? Promise.resolve()).then(() => told.daemon.apply(routes))
       isDone = await within(STOP_LIMIT_MS, last)
@@ -155,6 +170,7 @@ export class Announcer {
       this.#say(report, before)
       return report
     })
+    if (isNew) this.#remember()
     this.#wasUp ||= this.#reports.some(({ state }) => state !== 'withdrawn')
     return isNew
   }
@@ -172,6 +188,16 @@ export class Announcer {
   #routes(): readonly Route[] {
     const stateOf = (prefix: string) => this.#memories.get(prefix)?.state ?? 'withdrawn'
     return routesOf(this.#told?.announce.prefixes ?? [], stateOf)
+  }
+
+  #remember(): void {
+    try {
+      writeMemories(this.options.memory, this.#memories)
+    } catch (error) {
+      this.options.log.warn(
+        `hold-down could not be written down for a restart: ${(error as Error).message}`,
+      )
+    }
   }
 
   /** Now, or as soon as what is under way has ended. */

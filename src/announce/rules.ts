@@ -40,6 +40,20 @@ export const FRESH: PrefixMemory = {
   upSinceMs: 0,
 }
 
+/** Of a process that has died: what was announced then went, and nobody had asked for that. */
+export function afterDeath(before: PrefixMemory, timing: Timing, nowMs: number): PrefixMemory {
+  const held = heldAfter(before, 'withdrawn', true, timing, nowMs)
+  // A clock that was set back must not hold a prefix down for as long.
+  const heldUntilMs = Math.min(held.heldUntilMs, nowMs + timing.maxHoldDownMs)
+  return {
+    ...held,
+    heldUntilMs,
+    state: 'withdrawn',
+    sinceMs: nowMs,
+    drainingSinceMs: before.drainingSinceMs,
+  }
+}
+
 /** What would be, were it not for hold-down. */
 interface Verdict {
   readonly state: AnnouncementState

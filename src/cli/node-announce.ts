@@ -31,6 +31,7 @@ export class NodeAnnounce {
       pop: pop.name,
       device,
       include: join(stateDir, `${self.name}.bird.conf`),
+      memory: join(stateDir, `${self.name}.announced.json`),
       log: { info: (message) => log.info(message), warn: (message) => log.warn(message) },
     })
   }

@@ -261,6 +261,30 @@ if (await isolated(t, import.meta.url, ['bird'])) {
     t.notMatch(await ams.bird.ask('show protocols "steadycast_*"'), / up /)
   })
 
+  t.test(
+    'one that was killed is held down when it starts again, one that was stopped is not',
+    async (t) => {
+      const again = await TestAnnouncer.start(amsMachine, ams.text(LINES))
+      again.tell(WELL)
+      const { prefixes } = await again.report()
+      t.match(prefixes[0], {
+        state: 'withdrawn',
+        wanted: 'announced',
+        why: /^held down for \d s more/,
+      })
+      await chosen(viaAms)
+      again.tell({ stop: true })
+      await chosen(viaNyc)
+      again.running.child.stdin?.end()
+      await again.running.ended
+      const third = await TestAnnouncer.start(amsMachine, ams.text(LINES))
+      third.tell(WELL)
+      t.match((await third.report()).prefixes[0], { state: 'announced' })
+      third.tell({ ...WELL, node: 'maintenance' })
+      await third.reaches('withdrawn')
+    },
+  )
+
   t.test('a stop withdraws first', async (t) => {
     nyc.announcer.tell({ stop: true })
     await chosen(undefined)

@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline'
 import { Announcer } from '../../dist/announce/announcer.js'
 import { parseFleet } from '../../dist/config/fleet-file.js'
 
-const { text, node, pop, device, include } = JSON.parse(process.argv[2])
+const { text, node, pop, device, include, memory } = JSON.parse(process.argv[2])
 const say = (kind) => (message) => console.log(JSON.stringify({ ms: Date.now(), kind, message }))
 const announceOf = (fleet) => {
   const result = parseFleet(fleet, 'fleet.yaml')
@@ -13,7 +13,7 @@ const announceOf = (fleet) => {
   return result.fleet.announce
 }
 const log = { info: say('info'), warn: say('warn') }
-const announcer = new Announcer({ node, pop, device, include, log })
+const announcer = new Announcer({ node, pop, device, include, memory, log })
 await announcer.start(announceOf(text))
 say('started')('')
 let inputs

@@ -81,6 +81,7 @@ export class TestAnnouncer {
       pop: machine.name,
       device: 'steady0',
       include: `${folder}/${machine.name}-1.bird.conf`,
+      memory: `${folder}/${machine.name}-1.announced.json`,
     }
     const running = machine.start(process.execPath, DRIVER, JSON.stringify(config))
     const started = new TestAnnouncer(running)

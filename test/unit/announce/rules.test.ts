@@ -2,7 +2,7 @@
 
 import t from 'tap'
 import type { AnnounceInputs, PrefixReport } from '../../../src/announce/report.js'
-import { FRESH, look, type PrefixMemory } from '../../../src/announce/rules.js'
+import { afterDeath, FRESH, look, type PrefixMemory } from '../../../src/announce/rules.js'
 import type { AnnouncedPrefix } from '../../../src/fleet/announce.js'
 
 const TIMING = { dePreferredMs: 60_000, holdDownMs: 10_000, maxHoldDownMs: 80_000 }
@@ -246,5 +246,26 @@ t.test(
       }
     }
     t.equal(looks, 10_000)
+  },
+)
+
+t.test(
+  'who dies while it announces is held down in its next life, who was withdrawn is not',
+  async (t) => {
+    const life = new Life()
+    life.sees(well)
+    life.nowMs += 1000
+    life.memory = afterDeath(life.memory, TIMING, life.nowMs)
+    t.match(life.sees(well), { state: 'withdrawn', wanted: 'announced' })
+    t.match(life.sees(well, 10_000), { state: 'announced' })
+    life.nowMs += 1000
+    life.memory = afterDeath(life.memory, TIMING, life.nowMs)
+    t.match(life.sees(well, 19_999), { state: 'withdrawn' }, 'twice as long')
+    t.match(life.sees(well, 1), { state: 'announced' })
+    life.sees({ ...well, node: 'maintenance' })
+    life.memory = afterDeath(life.memory, TIMING, life.nowMs)
+    t.match(life.sees(well), { state: 'announced' })
+    const past = { ...FRESH, heldUntilMs: life.nowMs * 2 }
+    t.equal(afterDeath(past, TIMING, life.nowMs).heldUntilMs, life.nowMs + TIMING.maxHoldDownMs)
   },
 )
