@@ -3,10 +3,12 @@
 // from the start, never a client as a label.
 
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import type { AnnounceReport } from '../announce/report.js'
 import type { CounterInfo, PeerView, WorkerStatus } from '../dataplane/addon.js'
 import { backendFlows, type Generation } from '../dataplane/generation.js'
 import type { Fleet, FleetNode } from '../fleet/model.js'
 import { VERSION } from '../version.js'
+import { ANNOUNCE_METRICS } from './announce-metrics.js'
 import { HEALTH_METRICS, type HealthSource } from './health-metrics.js'
 
 /** Everything a value can come from. */
@@ -23,6 +25,8 @@ export interface MetricsInput {
   readonly reload: { readonly successful: boolean; readonly lastSuccessMs: number }
   /** Of a node. */
   readonly health?: HealthSource
+  /** Of a node that announces. */
+  readonly announcements?: () => AnnounceReport | undefined
 }
 
 type Labels = Readonly<Record<string, string | number>>
@@ -453,6 +457,7 @@ export const METRICS: readonly Metric[] = [
       read: ({ health }) => (health === undefined ? [] : metric.read(health)),
     }),
   ),
+  ...ANNOUNCE_METRICS,
   ...program,
 ]
 

@@ -7,6 +7,7 @@ import { networkInterfaces } from 'node:os'
 import type { HealthSource } from '../admin/health-metrics.js'
 import { loadAddon, type WorkerHandle } from '../dataplane/addon.js'
 import { addressBytes } from '../fleet/address.js'
+import { servedElsewhere } from '../fleet/elsewhere.js'
 import { MaglevTables } from '../fleet/maglev-tables.js'
 import type { Service } from '../fleet/model.js'
 import { runCheck, tcpConnects } from '../health/checks.js'
@@ -137,26 +138,16 @@ export class NodeHealth implements HealthSource {
     }
   }
 
-  /** By what other PoPs have said of themselves; by the file where they have not, and until this node has filled. */
+  /** By what other PoPs say of themselves; by the file until this node has filled. */
   #elsewhere(service: Service): boolean {
     const { fleet, pop } = this.#now
-    const having = new Set(
-      fleet.pops
-        .filter(({ id, backends }) => {
-          return (
-            id !== pop.id && backends.some((one) => one.pool === service.pool && one.weight > 0)
-          )
-        })
-        .map(({ id }) => id),
-    )
-    if (having.size === 0 || !this.#filled()) return having.size > 0
-    const row = this.#options.plan().generation.serviceRows.findIndex(({ name }) => {
-      return name === service.name
+    const others = fleet.pops.filter(({ id, backends }) => {
+      return id !== pop.id && backends.some((one) => one.pool === service.pool && one.weight > 0)
     })
+    if (others.length === 0 || !this.#filled()) return others.length > 0
     const peers = this.#options.worker()?.status().view?.peers ?? []
-    return peers.some(({ popId, up, unserved }) => {
-      return up && having.has(popId) && (unserved === null || !unserved.includes(row))
-    })
+    const rows = this.#options.plan().generation.serviceRows
+    return servedElsewhere(service, rows, others, peers).length > 0
   }
 
   /** This node answers. */

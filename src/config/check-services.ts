@@ -56,16 +56,6 @@ export function warnAboutServices(source: Source, { pops, services }: Drafts): v
   }
 }
 
-/** Whether or not there are errors. */
-export function warnAboutUnused(source: Source, announce: boolean): void {
-  if (announce) {
-    source.warnAtKey(
-      ['announce'],
-      'announce: accepted, but this version does not speak to BIRD: announce and withdraw the prefixes yourself',
-    )
-  }
-}
-
 function checkProtocol(source: Source, service: ServiceDraft): void {
   if (service.protocol === 'tcp' && service.fragments === true) {
     const message =

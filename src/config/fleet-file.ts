@@ -14,9 +14,10 @@ import type {
   Service,
   ServiceHealth,
 } from '../fleet/model.js'
+import { announceOf, checkAnnounce } from './check-announce.js'
 import { checkFleet } from './check-fleet.js'
 import { checkHealth, nameIn } from './check-health.js'
-import { checkServices, warnAboutServices, warnAboutUnused } from './check-services.js'
+import { checkServices, warnAboutServices } from './check-services.js'
 import { readDrafts } from './drafts.js'
 import { checkShape } from './issues.js'
 import { type Problem, sortProblems } from './problem.js'
@@ -57,7 +58,7 @@ function checkMeaning(source: Source): FleetFile | undefined {
   checkFleet(source, drafts)
   checkServices(source, drafts)
   checkHealth(source, drafts)
-  warnAboutUnused(source, file?.announce !== undefined)
+  if (file !== undefined) checkAnnounce(source, file)
   if (!source.hasErrors) warnAboutServices(source, drafts)
   return file
 }
@@ -70,14 +71,17 @@ function limit(problems: readonly Problem[]): readonly Problem[] {
   return [...problems.slice(0, MAX_PROBLEMS), { ...last, message }]
 }
 
-function build({ fleet, services }: FleetFile, fileName: string): Fleet {
+function build(file: FleetFile, fileName: string): Fleet {
+  const { fleet, services } = file
   const key = fleet.key_file
+  const announce = announceOf(file)
   return {
     keyFile: isAbsolute(key) ? key : join(dirname(fileName), key),
     hashSeed: fleet.hash_seed,
     flowTableEntries: fleet.flow_table,
     pops: fleet.pops.map(buildPop),
     services: services.map(buildService),
+    ...(announce === undefined ? {} : { announce }),
   }
 }
 

@@ -12,12 +12,15 @@ import {
   DEFAULT_IDLE_S,
   DEFAULT_RISE,
   DEFAULT_SLOW_START_MS,
+  MAX_ANNOUNCED_PREFIXES,
+  MAX_COMMUNITIES,
   MAX_EXPECTED_BODY,
   MAX_FLOW_TABLE_ENTRIES,
   MAX_IDLE_S,
   MAX_NAME_LENGTH,
   MAX_NODE_ID,
   MAX_POP_ID,
+  MAX_PREPENDED_AS_NUMBERS,
   MAX_SHORT_TIMEOUT_S,
   MAX_WEIGHT,
   MIN_FLOW_TABLE_ENTRIES,
@@ -126,13 +129,37 @@ const prefix = leaf((value): Reading<string> => {
   return parsed.ok ? { value: parsed.prefix.text } : { expected: parsed.expected }
 })
 
+/** Milliseconds, of what an operator may set from seconds to hours. */
+function span(minMs: number, maxMs: number, example: string) {
+  const expected = `a duration ${durationText(minMs / 1000)} to ${durationText(maxMs / 1000)}, such as ${example}`
+  return leaf((value): Reading<number> => {
+    const ms = typeof value === 'string' ? durationMs(value) : undefined
+    return ms !== undefined && ms >= minMs && ms <= maxMs ? { value: ms } : { expected }
+  })
+}
+
+const community = leaf((value): Reading<string> => {
+  const numbers =
+    typeof value === 'string' && /^\d+(:\d+){1,2}$/.test(value) ? value.split(':') : []
+  const max = numbers.length === 2 ? 65_535 : 4_294_967_295
+  const fits = numbers.length > 0 && numbers.every((number) => Number(number) <= max)
+  if (fits) return { value: numbers.map(Number).join(':') }
+  return {
+    expected:
+      'a community 64500:100 (two numbers 0 to 65535) or a large one 64500:1:100 (three of 32 bits)',
+  }
+})
+
 const port = integer('a port', 1, 65535)
 const filePath = (what: string) => text(`the path of ${what}`, /^[^\p{Cc}]+$/u)
+
+const scope = oneOf('global', 'local')
 
 export const nodeShape = z.strictObject({
   name,
   id: integer('a node id', 1, MAX_NODE_ID).optional(),
   address,
+  scope: scope.optional(),
 })
 
 export const backendShape = z.strictObject({
@@ -147,6 +174,7 @@ export const backendShape = z.strictObject({
 export const popShape = z.strictObject({
   name,
   id: integer('a PoP id', 1, MAX_POP_ID).optional(),
+  scope: scope.default('global'),
   nodes: z.array(nodeShape).min(1, 'at least one node'),
   backends: z.array(backendShape).default([]),
 })
@@ -205,11 +233,58 @@ export const serviceShape = z.strictObject({
   health: healthShape.optional(),
 })
 
-export const announcedPrefixShape = z.strictObject({ prefix, up_when: oneOf('any', 'all') })
+const upWhen = leaf((value): Reading<'any' | 'all' | readonly string[]> => {
+  if (value === 'any' || value === 'all') return { value }
+  const names = Array.isArray(value) && value.every((one) => typeof one === 'string')
+  if (names && value.length > 0) return { value: value as readonly string[] }
+  const guess = typeof value === 'string' ? didYouMean(value, ['any', 'all']) : ''
+  return { expected: `"any", "all" or a list of names of services${guess}` }
+})
+
+export const announcedPrefixShape = z.strictObject({ prefix, up_when: upWhen })
+
+const attributes = {
+  communities: z
+    .array(community)
+    .max(MAX_COMMUNITIES, `at most ${MAX_COMMUNITIES} communities (MAX_COMMUNITIES)`)
+    .default([]),
+  prepend: z
+    .array(integer('an AS number', 1, 4_294_967_295))
+    .max(
+      MAX_PREPENDED_AS_NUMBERS,
+      `at most ${MAX_PREPENDED_AS_NUMBERS} AS numbers (MAX_PREPENDED_AS_NUMBERS)`,
+    )
+    .default([]),
+}
+
+export const announcedShape = z.strictObject(attributes)
+export const dePreferredShape = z.strictObject({
+  ...attributes,
+  for: span(0, 86_400_000, '60s').default(60_000),
+})
+
+export const execShape = z.strictObject({
+  command: z
+    .array(text('a program or an argument of it, without control characters', /^[^\p{Cc}]+$/u))
+    .min(1, 'the program, and its arguments'),
+  timeout: span(1000, 300_000, '10s').default(10_000),
+  repeat: span(1000, 86_400_000, '60s').default(60_000),
+})
 
 export const announceShape = z.strictObject({
-  bird: filePath('the control socket of BIRD'),
-  prefixes: z.array(announcedPrefixShape).min(1, 'at least one prefix'),
+  bird: text('the path of the control socket of BIRD, from /', /^\/[^\p{Cc}]{0,106}$/u).optional(),
+  exec: execShape.optional(),
+  prefixes: z
+    .array(announcedPrefixShape)
+    .min(1, 'at least one prefix')
+    .max(
+      MAX_ANNOUNCED_PREFIXES,
+      `at most ${MAX_ANNOUNCED_PREFIXES} prefixes (MAX_ANNOUNCED_PREFIXES)`,
+    ),
+  announced: announcedShape.optional(),
+  de_preferred: dePreferredShape.optional(),
+  hold_down: span(0, 3_600_000, '10s').default(10_000),
+  max_hold_down: span(0, 86_400_000, '10m').default(600_000),
 })
 
 export const fileShape = z.strictObject({
@@ -233,6 +308,9 @@ export const MAPPINGS: Readonly<
   timeouts: { noun: '"timeouts"', shape: timeoutsShape },
   health: { noun: '"health"', shape: healthShape },
   announce: { noun: '"announce"', shape: announceShape },
+  exec: { noun: '"exec"', shape: execShape },
+  announced: { noun: '"announced"', shape: announcedShape },
+  de_preferred: { noun: '"de_preferred"', shape: dePreferredShape },
   prefixes: { noun: 'an announced prefix', shape: announcedPrefixShape },
 }
 

@@ -45,6 +45,7 @@ export function fleetDifferences(before: Fleet, after: Fleet): readonly string[]
     ...changed('hash_seed', before.hashSeed, after.hashSeed),
     ...changed('flow_table', before.flowTableEntries, after.flowTableEntries),
     ...changed('key_file', before.keyFile, after.keyFile),
+    ...(isDeepStrictEqual(before.announce, after.announce) ? [] : ['announce changed']),
   ]
 }
 

@@ -15,6 +15,11 @@ export const MAX_TABLES = 128
 /** Of all tables together. */
 export const MAX_SLOTS = 16 << 20
 
+export const MAX_ANNOUNCED_PREFIXES = 64
+/** Of one state of announcement. */
+export const MAX_COMMUNITIES = 32
+export const MAX_PREPENDED_AS_NUMBERS = 16
+
 export const MAX_POP_ID = 4095
 export const MAX_NODE_ID = 65535
 export const MAX_WEIGHT = 100

@@ -2,6 +2,8 @@
 // Made by src/config only; read by everyone. Guarantees: ids are unique and independent of the order of
 // the file, every address is canonical text (RFC 5952 for IPv6), every reference (pool, node) resolves.
 
+import type { Announce } from './announce.js'
+
 export interface FleetNode {
   readonly id: number
   readonly name: string
@@ -91,4 +93,5 @@ export interface Fleet {
   readonly flowTableEntries: number
   readonly pops: readonly Pop[]
   readonly services: readonly Service[]
+  readonly announce?: Announce
 }

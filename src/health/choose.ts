@@ -13,6 +13,8 @@ export interface ChooseInput {
   readonly statusOf: (service: Service, backend: Backend) => CheckStatus | undefined
   /** What the operator said of this node. */
   readonly node: Word
+  /** This node's own connections through its VIPs get through, as far as it can tell. */
+  readonly pathWorks: boolean
   readonly wordOf: (backend: Backend) => Word
   /** When the operator last let the backend come back. */
   readonly backSinceMs: (backend: Backend) => number | undefined
@@ -87,9 +89,14 @@ export function readinessOf(input: ChooseInput, choices: Choices): Readiness {
       const part = choices.get(service.name)?.shares.get(backend.id) ?? 0
       return Math.round(backend.weight * part * SLOW_START_STEPS)
     },
-    withheld: ({ name }) => input.node !== 'ready' || choices.get(name)?.mode === 'panic',
+    withheld: ({ name }) => withholds(input) || choices.get(name)?.mode === 'panic',
     stateOf: ({ id, weight }) => states.get(id) ?? (weight > 0 ? 'ready' : 'draining'),
   }
+}
+
+/** Whether no other PoP is to count on this node at all. */
+export function withholds({ node, pathWorks }: ChooseInput): boolean {
+  return node !== 'ready' || !pathWorks
 }
 
 function stateOf(backend: Backend, input: ChooseInput): BackendState {

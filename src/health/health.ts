@@ -6,10 +6,17 @@ import type { Backend, Fleet, Pop, Service } from '../fleet/model.js'
 import type { Readiness } from '../fleet/readiness.js'
 import type { Words } from '../operator/words.js'
 import { type Checked, Checker, type Remembered, type RunCheck } from './checker.js'
-import { type Choices, type ChooseInput, choose, type Mode, readinessOf } from './choose.js'
+import {
+  type Choices,
+  type ChooseInput,
+  choose,
+  type Mode,
+  readinessOf,
+  withholds,
+} from './choose.js'
 import type { CheckStatus } from './machine.js'
 import type { RememberedCheck } from './memory.js'
-import { Prober, type ProberOptions } from './probe.js'
+import { Prober, type ProberOptions, pathAble } from './probe.js'
 import type { BackendReport, HealthReport, ServiceReport } from './report.js'
 import type { Chance, Timers } from './time.js'
 
@@ -177,6 +184,7 @@ export class Health {
       services: this.#services,
       statusOf: (service, backend) => this.#checker.statusOf(service, backend),
       node: this.#words.node,
+      pathWorks: pathAble(this.#prober.report()).ok,
       wordOf: ({ id }: Backend) => this.#words.backends.get(id) ?? 'ready',
       backSinceMs: ({ id }) => this.#backSinceMs.get(id),
       elsewhere,
@@ -211,7 +219,7 @@ export class Health {
 function signature(input: ChooseInput, choices: Choices): string {
   const { stateOf } = readinessOf(input, choices)
   return JSON.stringify([
-    input.node === 'ready',
+    withholds(input),
     [...choices].map(([service, { mode, shares }]) => [service, mode === 'panic', [...shares]]),
     input.pop.backends.map((backend) => [backend.id, backend.weight, stateOf(backend)]),
   ])

@@ -23,10 +23,10 @@ export class StateDir {
     this.healthPath = join(path, `${node}.health.json`)
   }
 
-  /** Makes the folder. What it returns is for the log. */
+  /** Makes the folder, in which BIRD reads a file as a user of its own. What it returns is for the log. */
   make(): string | undefined {
     try {
-      mkdirSync(this.path, { recursive: true, mode: 0o700 })
+      mkdirSync(this.path, { recursive: true, mode: 0o755 })
       accessSync(this.path, constants.W_OK | constants.X_OK)
     } catch (error) {
       throw new HostError(

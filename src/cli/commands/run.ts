@@ -35,8 +35,9 @@ import {
 import { StateDir } from '../../host/state-dir.js'
 import { allowAsymmetricReplies } from '../../host/sysctl.js'
 import { startWorker, watchWorker, workerHealth } from '../../host/worker.js'
-import { NO_WORDS } from '../../operator/words.js'
+import { NO_WORDS, type Words } from '../../operator/words.js'
 import { createLog } from '../log.js'
+import { inputsOf, NodeAnnounce } from '../node-announce.js'
 import { NodeHealth } from '../node-health.js'
 import {
   type NodeFiles,
@@ -83,6 +84,7 @@ function stepsOf(options: Options, context: ServiceContext): readonly Step[] {
     () => node.check(),
     () => node.openAdmin(),
     () => node.pack(),
+    () => node.silence(),
     () => node.takeDevice(),
     () => node.guard(),
     () => node.work(),
@@ -99,6 +101,7 @@ class Node {
   #needs!: DeviceNeeds
   #vips!: NodeVips
   #worker: WorkerHandle | undefined
+  #announce: NodeAnnounce | undefined
   #metrics: ReturnType<typeof metricsRegistry> | undefined
   /** All of the plan is in force. */
   #settled = false
@@ -116,9 +119,13 @@ class Node {
       statePath: this.#state.healthPath,
       plan: () => this.#plan,
       worker: () => this.#worker,
-      words: () => NO_WORDS,
+      words: () => this.#words(),
       replan: () => this.#replan(),
     })
+  }
+
+  #words(): Words {
+    return NO_WORDS
   }
 
   read(): void {
@@ -161,6 +168,17 @@ class Node {
   async pack(): Promise<void> {
     this.#health.start(this.#outline)
     this.#plan = await this.#complete(this.#outline)
+  }
+
+  async silence(): Promise<void> {
+    const { changes, log } = this.context
+    const { device, state } = this.options
+    this.#announce = await NodeAnnounce.start(this.#plan, {
+      changes,
+      log,
+      device,
+      stateDir: state,
+    })
   }
 
   async takeDevice(): Promise<void> {
@@ -218,6 +236,7 @@ class Node {
         return reloads.state
       },
       health: this.#health,
+      announcements: () => this.#announce?.report(),
     })
     const peerChanged = (...[id, up, rttUs]: [number, boolean, number | null]) =>
       this.#peerChanged(id, up, rttUs)
@@ -248,6 +267,14 @@ class Node {
     )
     const timer = setInterval(() => reloads.between(() => this.#letGo()), DEPARTED_LOOK_MS)
     changes.add('look at departed backends', () => clearInterval(timer))
+    this.#announce?.serve(() =>
+      inputsOf({
+        plan: this.#plan,
+        worker: this.#worker,
+        health: this.#health.report(),
+        word: this.#words().node,
+      }),
+    )
     reloads.serve(() => this.#reload())
   }
 
@@ -317,6 +344,7 @@ class Node {
       )
     })
     this.#settled = true
+    this.#announce?.adopt(plan)
   }
 
   /** Departed backends that no flow names any more go. */

@@ -63,6 +63,19 @@ function input(side: 'node' | 'backend', view: NodeView = EMPTY): MetricsInput {
     worker: () => ({ busyUs: 2_500_000, loops: 7, view: side === 'node' ? view : null }),
     reload: { successful: true, lastSuccessMs: 1_700_000_000_500 },
     ...(side === 'node' ? { health: healthOf(fleet) } : {}),
+    announcements: () => ({
+      prefixes: [
+        {
+          prefix: '198.51.100.0/24',
+          state: 'announced',
+          wanted: 'withdrawn',
+          why: 'nobody else is left',
+          sinceMs: 0,
+          lastAnnouncer: true,
+        },
+      ],
+      trouble: undefined,
+    }),
   }
 }
 
@@ -237,6 +250,23 @@ t.test('peers are there before they are seen, and in seconds after', async (t) =
   t.equal(sampleOf(families, 'steadycast_peer_round_trip_seconds', peer), 0.0125)
   t.equal(sampleOf(families, 'steadycast_peer_unacknowledged_batches', peer), 3)
   t.equal(sampleOf(families, 'steadycast_certain'), 1)
+})
+
+t.test('a prefix has one series for each state, of which one is 1', async (t) => {
+  const prefix = '198.51.100.0/24'
+  const families = await scrape(input('node'))
+  const value = (name: string, labels = {}) => sampleOf(families, `steadycast_${name}`, labels)
+  for (const state of ['announced', 'de-preferred', 'withdrawn']) {
+    t.equal(value('announced', { prefix, state }), Number(state === 'announced'), state)
+    t.equal(value('announced_wanted', { prefix, state }), Number(state === 'withdrawn'), state)
+  }
+  t.equal(value('last_announcer', { prefix }), 1)
+  t.equal(value('announce_trouble'), 0)
+  const troubled = await scrape({
+    ...input('node'),
+    announcements: () => ({ prefixes: [], trouble: 'BIRD is not running' }),
+  })
+  t.equal(sampleOf(troubled, 'steadycast_announce_trouble'), 1)
 })
 
 t.test('what a reload changes is there at the next scrape', async (t) => {

@@ -47,7 +47,7 @@ const cases: readonly Case[] = [
     name: 'a list where a mapping belongs',
     from: '{ name: ams-1, address: 192.0.2.1 }',
     to: '[ams-1]',
-    problems: ['6:15: nodes[0]: got a list, expected a mapping of name, id, address'],
+    problems: ['6:15: nodes[0]: got a list, expected a mapping of name, id, address, scope'],
   },
   {
     name: 'a key without a value',
@@ -481,7 +481,7 @@ const cases: readonly Case[] = [
     name: 'an announcement with a wrong condition',
     from: 'services:',
     to: 'announce: { bird: /run/bird.ctl, prefixes: [{ prefix: 198.51.100.0/24, up_when: some }] }\nservices:',
-    problems: ['8:81: up_when: got "some", expected "any" or "all"'],
+    problems: ['8:81: up_when: got "some", expected "any", "all" or a list of names of services'],
   },
   {
     name: 'two PoPs of one name',

@@ -154,16 +154,6 @@ t.test(
   },
 )
 
-t.test('announce is accepted with a warning that it does nothing yet', async (t) => {
-  const announce =
-    'announce: { bird: /run/bird/bird.ctl, prefixes: [{ prefix: 198.51.100.0/24, up_when: any }] }'
-  const text = edited(['services:', `${announce}\nservices:`])
-  t.equal(parseFleet(text, 'fleet.yaml').ok, true)
-  t.same(problemsOf(text), [
-    '8:1: warning: announce: accepted, but this version does not speak to BIRD: announce and withdraw the prefixes yourself',
-  ])
-})
-
 t.test('health has its defaults, and none is none', async (t) => {
   const withHealth = (health: string) => SERVICE.replace('tcp }', `tcp, health: ${health} }`)
   const read = (health: string) => {
