@@ -8,6 +8,8 @@ import { fleetDifferences, keyDifferences } from '../fleet/differences.js'
 import type { Fleet, FleetNode, Pop, Service } from '../fleet/model.js'
 import type { RoutingNeeds } from '../host/preconditions.js'
 import type { Vip } from '../host/vip-routing.js'
+import { withWords } from '../operator/apply.js'
+import type { Words } from '../operator/words.js'
 import { UserError } from './errors.js'
 import { findNamed, readFleet, readKeys, refuseReload, refuseStart } from './fleet-input.js'
 import type { Log } from './log.js'
@@ -29,6 +31,8 @@ export interface NodeOutline extends NodeFiles {
 
 export interface NodePlan extends NodeOutline {
   readonly mtu: number
+  /** Of the operator, by which the generation goes. */
+  readonly words: Words
   readonly generation: Generation
 }
 
@@ -51,9 +55,9 @@ export function outline(files: NodeFiles, departed: readonly Departed[]): NodeOu
   return { ...files, departed, whole, vips: vipsOf(whole, files.self) }
 }
 
-export function completePlan(of: NodeOutline, mtu: number): NodePlan {
+export function completePlan(of: NodeOutline, mtu: number, words: Words): NodePlan {
   const side = { kind: 'node', nodeId: of.self.id, keys: of.keys } as const
-  return { ...of, mtu, generation: packGeneration(of.whole, side, mtu) }
+  return { ...of, mtu, words, generation: packGeneration(withWords(of.whole, words), side, mtu) }
 }
 
 /** Throws when a reload cannot bring this about. */

@@ -6,6 +6,7 @@ import { dirname, isAbsolute, join } from 'node:path'
 import { backendId, derivedNodeId, derivedPopId } from '../fleet/ids.js'
 import { MAX_FLEET_FILE_BYTES, MAX_PROBLEMS } from '../fleet/limits.js'
 import type { Backend, Fleet, FleetNode, Pop, Service } from '../fleet/model.js'
+import { checkAdmin } from './check-admin.js'
 import { checkFleet } from './check-fleet.js'
 import { checkServices, warnAboutServices, warnAboutUnused } from './check-services.js'
 import { readDrafts } from './drafts.js'
@@ -45,6 +46,7 @@ function checkMeaning(source: Source): FleetFile | undefined {
   const file = checkShape(source)
   const drafts = readDrafts(source.value)
   checkFleet(source, drafts)
+  checkAdmin(source, drafts)
   checkServices(source, drafts)
   warnAboutUnused(source, drafts.services, file?.announce !== undefined)
   if (!source.hasErrors) warnAboutServices(source, drafts)
@@ -59,22 +61,24 @@ function limit(problems: readonly Problem[]): readonly Problem[] {
   return [...problems.slice(0, MAX_PROBLEMS), { ...last, message }]
 }
 
-function build({ fleet, services }: FleetFile, fileName: string): Fleet {
-  const key = fleet.key_file
+function build({ fleet, services, admin }: FleetFile, fileName: string): Fleet {
+  const beside = (path: string) => (isAbsolute(path) ? path : join(dirname(fileName), path))
   return {
-    keyFile: isAbsolute(key) ? key : join(dirname(fileName), key),
+    keyFile: beside(fleet.key_file),
     hashSeed: fleet.hash_seed,
     flowTableEntries: fleet.flow_table,
     pops: fleet.pops.map(buildPop),
     services: services.map(buildService),
+    ...(admin === undefined ? {} : { adminTokenFile: beside(admin.token_file) }),
   }
 }
 
 function buildPop(file: PopFile): Pop {
   const id = file.id ?? derivedPopId(file.name)
   const nodes = file.nodes.map((node): FleetNode => {
-    const { name, address } = node
-    return { id: node.id ?? derivedNodeId(name), name, popId: id, address: address.text }
+    const { name, address, admin } = node
+    const own = { id: node.id ?? derivedNodeId(name), name, popId: id, address: address.text }
+    return admin === undefined ? own : { ...own, admin }
   })
   const backends = file.backends.map((backend): Backend => {
     const { name, deliver, weight, pool } = backend

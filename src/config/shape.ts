@@ -3,6 +3,7 @@
 
 import { z } from 'zod'
 import { type Address, notAHostAddress, parseAddress, parsePrefix } from '../fleet/address.js'
+import { adminText, readAdminAddress } from '../fleet/admin-address.js'
 import {
   DEFAULT_CLOSING_S,
   DEFAULT_FLOW_TABLE_ENTRIES,
@@ -98,6 +99,19 @@ const prefix = leaf((value): Reading<string> => {
   return parsed.ok ? { value: parsed.prefix.text } : { expected: parsed.expected }
 })
 
+const adminAddress = leaf((value): Reading<string> => {
+  const parsed = typeof value === 'string' ? readAdminAddress(value) : undefined
+  const reason =
+    parsed === undefined
+      ? ''
+      : notAHostAddress({ text: parsed.host, family: parsed.host.includes(':') ? 6 : 4 })
+  if (parsed !== undefined && parsed.port > 0 && reason === undefined) {
+    return { value: adminText(parsed) }
+  }
+  const why = reason === undefined || reason === '' ? '' : ` (this address ${reason})`
+  return { expected: `an address and a port, such as 10.0.0.1:6081 or "[fd00::1]:6081"${why}` }
+})
+
 const port = integer('a port', 1, 65535)
 const filePath = (what: string) => text(`the path of ${what}`, /^[^\p{Cc}]+$/u)
 
@@ -105,6 +119,7 @@ export const nodeShape = z.strictObject({
   name,
   id: integer('a node id', 1, MAX_NODE_ID).optional(),
   address,
+  admin: adminAddress.optional(),
 })
 
 export const backendShape = z.strictObject({
@@ -172,9 +187,14 @@ export const announceShape = z.strictObject({
   prefixes: z.array(announcedPrefixShape).min(1, 'at least one prefix'),
 })
 
+export const adminShape = z.strictObject({
+  token_file: filePath("the admin interface's token"),
+})
+
 export const fileShape = z.strictObject({
   fleet: fleetShape,
   services: z.array(serviceShape).min(1, 'at least one service'),
+  admin: adminShape.optional(),
   announce: announceShape.optional(),
 })
 
@@ -192,6 +212,7 @@ export const MAPPINGS: Readonly<
   services: { noun: 'a service', shape: serviceShape },
   timeouts: { noun: '"timeouts"', shape: timeoutsShape },
   health: { noun: '"health"', shape: healthShape },
+  admin: { noun: '"admin"', shape: adminShape },
   announce: { noun: '"announce"', shape: announceShape },
   prefixes: { noun: 'an announced prefix', shape: announcedPrefixShape },
 }

@@ -4,10 +4,9 @@
 // stopped node silent (docs/local-delivery.md); a reload that fails leaves the configuration of before in force.
 
 import { randomBytes } from 'node:crypto'
+import { resolve } from 'node:path'
 import type { Command } from 'commander'
-import { parseAdminAddress } from '../../admin/address.js'
 import { metricsRegistry } from '../../admin/metrics.js'
-import { type AdminServer, type AdminSources, startAdmin } from '../../admin/server.js'
 import { readPopMemory, writePopMemory } from '../../config/departed-file.js'
 import { loadAddon, type WorkerHandle } from '../../dataplane/addon.js'
 import { backendFlows } from '../../dataplane/generation.js'
@@ -34,8 +33,9 @@ import {
 } from '../../host/preconditions.js'
 import { StateDir } from '../../host/state-dir.js'
 import { allowAsymmetricReplies } from '../../host/sysctl.js'
-import { startWorker, watchWorker, workerHealth } from '../../host/worker.js'
+import { startWorker, watchWorker } from '../../host/worker.js'
 import { createLog } from '../log.js'
+import { NodeAdmin } from '../node-admin.js'
 import {
   completePlan,
   type NodeFiles,
@@ -69,7 +69,7 @@ export function register(program: Command): void {
     .description('be a node of the fleet')
     .requiredOption('--config <file>', 'the fleet file')
     .requiredOption('--node <name>', "this node's name in it")
-    .option('--admin <address:port>', 'metrics and health, on loopback', ADMIN_NODE)
+    .option('--admin <address:port>', 'the admin interface, besides its UNIX socket', ADMIN_NODE)
     .option('--device <name>', 'the device that packets come in by', DEVICE)
     .option('--state <folder>', 'what outlives the process, on a tmpfs', STATE_DIR)
     .action((options: Options) => runService(createLog(), (context) => stepsOf(options, context)))
@@ -93,7 +93,7 @@ function stepsOf(options: Options, context: ServiceContext): readonly Step[] {
 class Node {
   #outline!: NodeOutline
   #plan!: NodePlan
-  #admin!: AdminServer
+  #admin!: NodeAdmin
   #device!: Device
   #needs!: DeviceNeeds
   #vips!: NodeVips
@@ -113,14 +113,25 @@ class Node {
 
   read(): void {
     const { config, node, device, admin } = this.options
-    const { log } = this.context
+    const { log, reloads } = this.context
     const files = readNodeFiles(config, node, log, 'start')
     const path = this.#state.departedPath
     const { memory, doubt } = readPopMemory(path, Date.now())
     if (doubt !== undefined) log.warn(`${path} is ignored: ${doubt}`)
     this.#outline = this.#outlineOf(files, memory.departed, memory.known)
     checkDeviceName(device)
-    parseAdminAddress(admin)
+    const inputs = {
+      state: this.#state,
+      address: admin,
+      configPath: resolve(config),
+      log,
+      startedMs: this.#startedMs,
+      worker: () => this.#worker,
+      plan: () => this.#plan,
+      reload: () => reloads.state,
+      metrics: () => this.#metrics,
+    }
+    this.#admin = new NodeAdmin(inputs, files)
   }
 
   async check(): Promise<void> {
@@ -135,17 +146,7 @@ class Node {
 
   async openAdmin(): Promise<void> {
     await beTheOnlyOne(this.context.changes)
-    const sources: AdminSources = {
-      health: () => workerHealth(this.#worker),
-      metrics: async () => ({
-        contentType: this.#metrics?.contentType ?? 'text/plain; charset=utf-8',
-        text: (await this.#metrics?.metrics()) ?? '',
-      }),
-    }
-    this.#admin = await startAdmin(parseAdminAddress(this.options.admin), sources, (message) =>
-      this.context.log.warn(message),
-    )
-    this.context.changes.add('admin server', () => this.#admin.close())
+    await this.#admin.open(this.context.changes)
   }
 
   async pack(): Promise<void> {
@@ -237,6 +238,18 @@ class Node {
     const timer = setInterval(() => reloads.between(() => this.#letGo()), DEPARTED_LOOK_MS)
     changes.add('look at departed backends', () => clearInterval(timer))
     reloads.serve(() => this.#reload())
+    this.#admin.words.onChange(() => reloads.between(() => this.#heed()))
+    if (this.#admin.words.words !== this.#plan.words) reloads.between(() => this.#heed())
+  }
+
+  /** Does as the operator says. */
+  async #heed(): Promise<void> {
+    const { words } = this.#admin.words
+    this.context.log.info(
+      { node: words.node, backends: words.backends.size },
+      'the operator has said something',
+    )
+    await this.#goOver(completePlan(this.#plan, this.#plan.mtu, words))
   }
 
   async #reload(): Promise<readonly string[]> {
@@ -245,6 +258,7 @@ class Node {
     const before = this.#plan
     const files = readNodeFiles(config, node, log, 'reload')
     requireSameNode(before, files)
+    this.#admin.reload(files)
     const next = this.#outlineOf(files, before.departed, before.pop.backends)
     requireRoutingSysctls(routingNeeds(next), this.options.device)
     await requireVipsElsewhere(
@@ -257,6 +271,7 @@ class Node {
       log.warn('flow_table has changed: the flow table keeps its size until the next restart')
     }
     await this.#goOver(plan)
+    this.#admin.forgetDeparted(files)
     for (const { backend } of plan.departed) {
       if (before.departed.some((one) => one.backend.id === backend.id)) continue
       log.info(`backend ${backend.name} is kept without new connections while flows name it`)
@@ -307,7 +322,7 @@ class Node {
     )
     if (done.length === 0) return
     const left = plan.departed.filter((one) => !done.includes(one))
-    await this.#goOver(completePlan(outline(plan, left), plan.mtu))
+    await this.#goOver(completePlan(outline(plan, left), plan.mtu, plan.words))
     for (const { backend } of done) {
       this.context.log.info(`backend ${backend.name} is let go: no flow names it any more`)
     }
@@ -334,7 +349,7 @@ class Node {
     if (unreachable.length > 0) {
       this.context.log.warn({ unreachable }, 'no route leads to some peers or backends now')
     }
-    return completePlan(of, mtu)
+    return completePlan(of, mtu, this.#admin.words.words)
   }
 
   /** For the next life. */
