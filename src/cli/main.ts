@@ -4,10 +4,14 @@
 
 import { register as backend } from './commands/backend.js'
 import { register as check } from './commands/check.js'
+import { register as drain } from './commands/drain.js'
 import { register as lab } from './commands/lab.js'
 import { register as run } from './commands/run.js'
+import { register as status } from './commands/status.js'
+import { register as top } from './commands/top.js'
+import { register as undrain } from './commands/undrain.js'
 import { createProgram, type Register, runProgram } from './program.js'
 
-const verbs: readonly Register[] = [backend, check, lab, run]
+const verbs: readonly Register[] = [backend, check, drain, lab, run, status, top, undrain]
 
 await runProgram(createProgram(verbs), process.argv)
