@@ -86,11 +86,15 @@ function neededBackends(target: Target, readings: Readings): readonly string[] {
   return needed.map(({ name }) => name)
 }
 
-/** A node that does not answer may own flows, unless the others see that it is dead. */
+/** A node that does not answer may own flows, unless the others see that it is dead; one that has just begun has yet to be
+ * told which. */
 function unknownNodes(readings: Readings): readonly string[] {
   const seen = [...readings.values()].flatMap((reading) => (reading.ok ? [reading.status] : []))
   return [...readings].flatMap(([name, reading]) => {
-    if (reading.ok) return []
+    if (reading.ok) {
+      const { filled, recalling } = reading.status.publication
+      return filled && !recalling ? [] : [`${name}: it has begun anew and is being told its flows`]
+    }
     const peers = seen.flatMap(({ peers }) => peers.filter((peer) => peer.name === name))
     const dead = peers.length > 0 && peers.every(({ up }) => !up)
     return dead ? [] : [`${name}: ${reading.why}`]

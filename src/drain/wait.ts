@@ -65,7 +65,7 @@ export async function waitUntilNothingIsLeft(options: WaitOptions): Promise<Outc
     else nothingSinceMs ??= atMs
     const last = { left, elapsedMs: atMs - saidMs, waitsFor, ...ratesOf(samples) }
     options.show(last)
-    if (nothingSinceMs !== undefined && atMs - nothingSinceMs >= SETTLED_MS) {
+    if (nothingSinceMs !== undefined && hasSettled(left, nothingSinceMs, atMs)) {
       return { kind: 'done', last }
     }
     if (interrupted()) return { kind: 'interrupted', last }
@@ -73,6 +73,11 @@ export async function waitUntilNothingIsLeft(options: WaitOptions): Promise<Outc
     await clock.sleep(Math.max(0, POLL_MS - (clock.nowMs() - begunMs)))
     if (interrupted()) return { kind: 'interrupted', last }
   }
+}
+
+/** What was counted then was counted from then on. */
+function hasSettled({ countedFromMs = 0 }: Left, sinceMs: number, atMs: number): boolean {
+  return atMs - sinceMs >= SETTLED_MS && countedFromMs >= sinceMs
 }
 
 async function look({ target, orders, ask, doorOf, clock }: WaitOptions): Promise<Left> {

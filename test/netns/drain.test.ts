@@ -8,7 +8,8 @@ import type { StatusDocument } from '../../src/status/model.js'
 import { FLEET, Net, needsNamespaces, type Outcome, type Running, until, VIP4 } from './net.js'
 
 const TOKEN = randomBytes(32).toString('hex')
-const BYTES = 12_000_000
+/** Of a transfer, for so many seconds. */
+const BYTES_PER_S = 1_000_000
 const FILE = FLEET.replace('10.1.0.1 }', '10.1.0.1, admin: "10.1.0.1:6081" }')
   .replace('10.2.0.1 }', '10.2.0.1, admin: "10.2.0.1:6081" }')
   .replaceAll('protocol: tcp }', 'protocol: tcp, timeouts: { closing: 2s } }')
@@ -24,6 +25,11 @@ const node = (name: string) => [
   '--state',
   `/run/${name}`,
 ]
+
+interface Transfer {
+  readonly client: Running
+  readonly bytes: number
+}
 
 interface Fleet {
   readonly net: Net
@@ -66,20 +72,26 @@ async function statusOf(net: Net, name: string): Promise<StatusDocument> {
   return found
 }
 
-/** A download that takes about 6 s, in its midst. */
-async function transfer(net: Net): Promise<Running> {
-  const options = ['-gsS', '--limit-rate', '2M', '-o', 'body', '-w', '%{size_download}']
-  const client = net.start('c', 'curl', ...options, `http://${VIP4}/${BYTES}`)
-  await until('the transfer is under way', () => (sizeOf(`${net.dir}/body`) > 0 ? true : false))
-  return client
+/** A download that takes so long, in its midst. */
+async function transfer(net: Net, seconds: number): Promise<Transfer> {
+  const bytes = seconds * BYTES_PER_S
+  const options = ['-gsS', '--limit-rate', `${BYTES_PER_S}`, '-o', 'body', '-w', '%{size_download}']
+  const client = net.start('c', 'curl', ...options, `http://${VIP4}/${bytes}`)
+  await until('the transfer is under way', () => sizeOf(`${net.dir}/body`) > 0)
+  return { client, bytes }
 }
 
 function sizeOf(path: string): number {
   return statSync(path, { throwIfNoEntry: false })?.size ?? 0
 }
 
-async function requireWhole(t: Test, client: Running): Promise<void> {
-  t.same(await client.ended, { code: 0, stdout: `${BYTES}`, stderr: '' }, 'the transfer is whole')
+async function requireWhole(t: Test, { client, bytes }: Transfer): Promise<void> {
+  t.same(await client.ended, { code: 0, stdout: `${bytes}`, stderr: '' }, 'the transfer is whole')
+}
+
+/** Nothing was proven if it has ended before. */
+function requireUnderWay(t: Test, { client }: Transfer): void {
+  t.equal(client.child.exitCode, null, 'the transfer is under way')
 }
 
 /** Who answers a new connection: by the counters of new flows. */
@@ -144,7 +156,7 @@ t.test(
   async (t) => {
     if (!needsNamespaces(t)) return
     const { net, ams } = await start(t)
-    const client = await transfer(net)
+    const client = await transfer(net, 20)
     const drain = operator(net, 'drain', 'ams-web-1', '--json')
     await drain.says(/"event":"told","nodes":\["ams-1"\]/)
     await until('one flow is left', () => /"flows":1,/.test(drain.stdout), drain.ended)
@@ -157,6 +169,7 @@ t.test(
     t.equal(await newFlowsOf(net, 'nyc-1', 'nyc-web-1'), before + 1, 'a new connection goes to nyc')
 
     await ams.stop('SIGKILL')
+    requireUnderWay(t, client)
     const again = await net.up('ams', ...node('ams-1'))
     t.match(
       (await statusOf(net, 'ams-1')).backends[0],
@@ -187,7 +200,7 @@ t.test(
     if (!needsNamespaces(t)) return
     const { net, nyc } = await start(t)
     await net.routeVips('nyc')
-    const client = await transfer(net)
+    const client = await transfer(net, 30)
 
     const first = operator(net, 'drain', 'nyc-1')
     await first.says(/routers to send nothing here: withdraw the prefixes/)
@@ -206,6 +219,7 @@ t.test(
     t.match(late.stdout, /the time is over after \d+ s; 1 flow left/)
 
     const drain = operator(net, 'drain', 'nyc-1', '--json', '--stop')
+    requireUnderWay(t, client)
     await net.routeVips('ams')
     await until(
       'packets of the flow are forwarded to the node',
@@ -223,10 +237,11 @@ t.test(
 t.test('a PoP drains whole, and the last one only by force', async (t) => {
   if (!needsNamespaces(t)) return
   const { net } = await start(t)
-  const client = await transfer(net)
+  const client = await transfer(net, 12)
   const drain = operator(net, 'drain', 'ams', '--json')
   await drain.says(/"event":"told"/)
   await net.routeVips('nyc')
+  requireUnderWay(t, client)
   const refused = await done(operator(net, 'drain', 'nyc'))
   t.equal(refused.code, 1)
   t.match(
