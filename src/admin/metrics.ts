@@ -6,7 +6,9 @@ import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import type { CounterInfo, PeerView, WorkerStatus } from '../dataplane/addon.js'
 import { backendFlows, type Generation, trafficOf } from '../dataplane/generation.js'
 import type { Fleet, FleetNode } from '../fleet/model.js'
+import type { Words } from '../operator/words.js'
 import { VERSION } from '../version.js'
+import { OPERATOR_METRICS } from './operator-metrics.js'
 
 /** Everything a value can come from. */
 export interface MetricsInput {
@@ -17,6 +19,9 @@ export interface MetricsInput {
   readonly fleet: Fleet
   /** The fleet's other nodes; none on a backend machine. */
   readonly peers: readonly FleetNode[]
+  /** This node, and what the operator said of it; absent on a backend machine. */
+  readonly self?: FleetNode
+  readonly words?: () => Words
   readonly worker: () => Pick<WorkerStatus, 'busyUs' | 'loops' | 'view'>
   /** Of the configuration. */
   readonly reload: { readonly successful: boolean; readonly lastSuccessMs: number }
@@ -446,6 +451,7 @@ export const METRICS: readonly Metric[] = [
   event('segments_cut', 'segments_cut', 'node', 'TCP segments cut in two to fit the path.'),
   event('too_big_sent_packets', 'too_big_sent', 'node', 'Packet-too-big answers sent.'),
   maglevSlots,
+  ...OPERATOR_METRICS,
   ...program,
 ]
 

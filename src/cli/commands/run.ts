@@ -188,6 +188,7 @@ class Node {
     if (recalls) log.info('recalling the flows that were known before the restart')
     else if (doubt !== null) log.warn(`the flow table of before is not recalled: ${doubt}`)
     const plan = () => this.#plan
+    const { words } = this.#admin
     this.#metrics = metricsRegistry({
       side: 'node',
       table: loadAddon().counterTable(),
@@ -207,6 +208,8 @@ class Node {
       get reload() {
         return reloads.state
       },
+      self,
+      words: () => words.words,
     })
     const peerChanged = (...[id, up, rttUs]: [number, boolean, number | null]) =>
       this.#peerChanged(id, up, rttUs)

@@ -7,6 +7,7 @@ import { metricsReference } from '../../../src/admin/reference.js'
 import { parseFleet } from '../../../src/config/fleet-file.js'
 import { loadAddon, type NodeView } from '../../../src/dataplane/addon.js'
 import { packGeneration } from '../../../src/dataplane/generation.js'
+import { NO_WORDS } from '../../../src/operator/words.js'
 import { parseMetrics, sampleOf } from '../../support/prometheus.js'
 
 const TEXT = `
@@ -58,6 +59,7 @@ function input(side: 'node' | 'backend', view: NodeView = EMPTY): MetricsInput {
     peers: side === 'node' ? [peer] : [],
     worker: () => ({ busyUs: 2_500_000, loops: 7, view: side === 'node' ? view : null }),
     reload: { successful: true, lastSuccessMs: 1_700_000_000_500 },
+    ...(side === 'node' ? { self: node, words: () => NO_WORDS } : {}),
   }
 }
 
@@ -234,6 +236,27 @@ t.test('what a reload changes is there at the next scrape', async (t) => {
   t.equal(flows('nyc-web-1', await scraped()), 6, 'both of that name')
   t.equal(sampleOf(await scraped(), 'steadycast_maglev_slots', { backend: 'nyc-web-1' }), 65537)
 })
+
+t.test(
+  'what the operator said has a series for every word, of this PoP’s backends alone',
+  async (t) => {
+    const before = input('node')
+    const [backend] = before.fleet.pops[0]?.backends ?? []
+    const words = {
+      node: 'draining',
+      backends: new Map([[backend?.id ?? 0, 'maintenance']]),
+    } as const
+    const families = await scrape({ ...before, words: () => words })
+    const node = (word: string) => sampleOf(families, 'steadycast_node_word', { word })
+    t.same(['ready', 'draining', 'maintenance'].map(node), [0, 1, 0])
+    const of = (name: string, word: string) =>
+      sampleOf(families, 'steadycast_backend_word', { backend: name, word })
+    t.equal(of(backend?.name ?? '', 'maintenance'), 1)
+    t.equal(of(backend?.name ?? '', 'ready'), 0)
+    for (const { name } of before.fleet.pops[1]?.backends ?? [])
+      t.equal(of(name, 'ready'), undefined)
+  },
+)
 
 t.test('docs/metrics.md is what "npm run docs:metrics" writes', async (t) => {
   const file = new URL('../../../docs/metrics.md', import.meta.url)
