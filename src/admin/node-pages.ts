@@ -99,7 +99,8 @@ function sayWords({ words, backends }: NodeSources, body: unknown): Answer {
   return jsonAnswer(wordsInForce(words, known))
 }
 
-function wordsInForce({ words }: WordStore, known: readonly Backend[]): WordsBody {
+/** By name; what is ready is not named. */
+export function wordsInForce({ words }: WordStore, known: readonly Backend[]): WordsBody {
   const said = known.flatMap(({ id, name }) => {
     const word = words.backends.get(id)
     return word === undefined ? [] : [[name, word] as const]

@@ -11,6 +11,8 @@ import { type Listener, listen } from './listen.js'
 
 /** A request, its body included, has arrived. */
 const REQUEST_TIMEOUT_MS = 5000
+/** Nothing has moved on a connection, as when nobody reads the answer: cut off after once or twice that. */
+export const IDLE_TIMEOUT_MS = 8000
 /** How late a request may be cut off. */
 const TIMEOUT_CHECK_MS = 1000
 const MAX_HEADER_BYTES = 8192
@@ -84,6 +86,7 @@ function serverFor(trust: Trust, { pages, token, nowMs = Date.now }: AdminOption
   )
   server.headersTimeout = REQUEST_TIMEOUT_MS
   server.keepAliveTimeout = REQUEST_TIMEOUT_MS
+  server.timeout = IDLE_TIMEOUT_MS
   server.maxConnections = MAX_CONNECTIONS
   server.maxRequestsPerSocket = MAX_REQUESTS_PER_CONNECTION
   return server

@@ -3,7 +3,7 @@
 
 import { parseAdminAddress } from '../admin/address.js'
 import type { Listener } from '../admin/listen.js'
-import { nodePages } from '../admin/node-pages.js'
+import { nodePages, wordsInForce } from '../admin/node-pages.js'
 import { commonPages } from '../admin/pages.js'
 import { type AdminServer, startAdmin } from '../admin/server.js'
 import { loadAddon, type WorkerHandle } from '../dataplane/addon.js'
@@ -12,6 +12,7 @@ import type { Changes } from '../host/changes.js'
 import type { StateDir } from '../host/state-dir.js'
 import { workerHealth } from '../host/worker.js'
 import { WordStore } from '../operator/store.js'
+import type { Words } from '../operator/words.js'
 import { buildStatus } from '../status/build.js'
 import type { StatusDocument } from '../status/model.js'
 import { readToken, refuseReload, refuseStart } from './fleet-input.js'
@@ -124,6 +125,13 @@ export class NodeAdmin {
     }
     // Where it listens for other machines it must go on asking for one.
     if (path !== undefined) this.#token = readToken(path, log, refuseReload(log))
+  }
+
+  /** The words to act by, which the log has then. */
+  heed(): Words {
+    const { log, plan } = this.inputs
+    log.info(wordsInForce(this.words, plan().pop.backends), 'acting by the words of the operator')
+    return this.words.words
   }
 
   #tcpListeners(): readonly Listener[] {

@@ -98,8 +98,8 @@ export function ordersFor(target: Target, word: Word): readonly Order[] {
     .filter(({ words }) => words.node !== undefined || words.backends !== undefined)
 }
 
-/** Names of the services that no PoP would serve any more. statuses: of the nodes that could be asked; of others the fleet
- * file is believed. */
+/** Names of the services that no PoP would serve any more. statuses: of the nodes that could be asked. Of others the fleet
+ * file is believed, unless those that could be asked hear nothing of them. */
 export function leftUnserved(
   fleet: Fleet,
   target: Target,
@@ -122,9 +122,7 @@ function isServed(
   statuses: ReadonlyMap<string, StatusDocument>,
 ): boolean {
   return fleet.pops.some((pop) => {
-    const stays = pop.nodes.some(
-      ({ id, name }) => !nodesOut.has(id) && (statuses.get(name)?.word ?? 'ready') === 'ready',
-    )
+    const stays = pop.nodes.some(({ id, name }) => !nodesOut.has(id) && takesPart(name, statuses))
     const said = pop.nodes.flatMap(({ name }) => statuses.get(name)?.backends ?? [])
     const out = new Set(
       said.filter((one) => one.pop === pop.name && one.state !== 'ready').map(({ name }) => name),
@@ -137,4 +135,13 @@ function isServed(
       )
     )
   })
+}
+
+function takesPart(node: string, statuses: ReadonlyMap<string, StatusDocument>): boolean {
+  const status = statuses.get(node)
+  if (status !== undefined) return status.word === 'ready' && status.worker.error === null
+  const heard = [...statuses.values()].flatMap(({ peers }) =>
+    peers.filter(({ name }) => name === node).map(({ up }) => up),
+  )
+  return heard.length === 0 || heard.some((up) => up)
 }

@@ -247,11 +247,7 @@ class Node {
 
   /** Does as the operator says. */
   async #heed(): Promise<void> {
-    const { words } = this.#admin.words
-    this.context.log.info(
-      { node: words.node, backends: words.backends.size },
-      'the operator has said something',
-    )
+    const words = this.#admin.heed()
     await this.#goOver(completePlan(this.#plan, this.#plan.mtu, words))
   }
 

@@ -1,16 +1,21 @@
 // The verb `status`: how the nodes are, in the manner of `ipvsadm -Ln`, the overall health first. Called by main.ts.
-// Guarantees: the exit code says what the first line says: 0 ok, 1 degraded, 2 down.
+// Guarantees: the exit code says what the first line says: 0 ok, 1 degraded, 2 down; 3 says that nothing could be found out.
 
-import type { Command } from 'commander'
+import { type Command, CommanderError } from 'commander'
 import { askDoor, statusOf } from '../../admin/client.js'
+import { HostError } from '../../host/host-error.js'
 import { worst } from '../../status/judge.js'
 import type { HealthState, OverallHealth, StatusDocument } from '../../status/model.js'
 import { healthLines, statusLines } from '../../status/text.js'
 import { type AskedNode, type AskedOptions, askedNodes, withAskedOptions } from '../asked-nodes.js'
+import { UserError } from '../errors.js'
 
 interface Options extends AskedOptions {
   readonly json?: true
 }
+
+/** Wrong options, or no permission: as a monitoring system's "unknown". */
+const EXIT_UNKNOWN = 3
 
 const EXIT_CODES: Readonly<Record<HealthState, number>> = { ok: 0, degraded: 1, down: 2 }
 
@@ -27,14 +32,28 @@ export function register(program: Command): void {
       ),
   )
     .option('--json', 'print one JSON object')
+    .exitOverride(({ exitCode, code, message }) => {
+      throw new CommanderError(exitCode === 0 ? 0 : EXIT_UNKNOWN, code, message)
+    })
     .action(async (options: Options) => {
-      const asked = askedNodes(options)
+      const asked = orUnknown(() => askedNodes(options))
       const nodes = await Promise.all(asked.map(statusOfNode))
       const health = overall(nodes, options.state)
       const lines = options.json ? [JSON.stringify(asJson(health, nodes))] : textOf(health, nodes)
       process.stdout.write(`${lines.join('\n')}\n`)
       process.exitCode = EXIT_CODES[health.state]
     })
+}
+
+function orUnknown<T>(find: () => T): T {
+  try {
+    return find()
+  } catch (error) {
+    if (error instanceof UserError || error instanceof HostError) {
+      throw new UserError(error.message, EXIT_UNKNOWN)
+    }
+    throw error
+  }
 }
 
 export async function statusOfNode({ node, door }: AskedNode): Promise<NodeStatus> {

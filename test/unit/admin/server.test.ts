@@ -14,7 +14,12 @@ import {
 } from '../../../src/admin/guard.js'
 import type { Listener } from '../../../src/admin/listen.js'
 import { commonPages, type Health } from '../../../src/admin/pages.js'
-import { type AdminServer, MAX_BODY_BYTES, startAdmin } from '../../../src/admin/server.js'
+import {
+  type AdminServer,
+  IDLE_TIMEOUT_MS,
+  MAX_BODY_BYTES,
+  startAdmin,
+} from '../../../src/admin/server.js'
 import { ask, raw, type Where } from './ask.js'
 
 const TOKEN = 'abcdefghijklmnopqrstuvwxyz012345'
@@ -32,7 +37,7 @@ interface Setup {
   readonly listener?: Listener
   readonly token?: string | undefined
   readonly health?: () => Health
-  readonly metrics?: () => Promise<never>
+  readonly metrics?: () => Promise<{ contentType: string; text: string }>
   readonly nowMs?: () => number
 }
 
@@ -258,6 +263,26 @@ t.test('a request that does not come to its end is cut off', async (t) => {
   t.match(headers, /^HTTP\/1\.1 408 /)
   t.match(body, /^(HTTP\/1\.1 408 .*)?/)
   t.same(changes, [])
+})
+
+t.test('who does not read the answer is cut off', async (t) => {
+  const all = 50_000_000
+  const { where } = await start(t, {
+    metrics: async () => ({ contentType: 'text/plain', text: 'x'.repeat(all) }),
+  })
+  const socket = connect(where.port, where.host)
+  let bytes = 0
+  socket.on('data', (part) => {
+    bytes += part.length
+  })
+  socket.on('error', () => {})
+  socket.pause()
+  socket.write('GET /metrics HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n')
+  await new Promise((resolve) => setTimeout(resolve, 2 * IDLE_TIMEOUT_MS + 3000))
+  const closed = new Promise((resolve) => socket.once('close', resolve))
+  socket.resume()
+  await closed
+  t.ok(bytes < all, `${bytes} bytes had been sent by then`)
 })
 
 const requests = (n: number, path = '/healthz') =>
