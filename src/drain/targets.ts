@@ -141,7 +141,7 @@ function takesPart(node: string, statuses: ReadonlyMap<string, StatusDocument>):
   const status = statuses.get(node)
   if (status !== undefined) return status.word === 'ready' && status.worker.error === null
   const heard = [...statuses.values()].flatMap(({ peers }) =>
-    peers.filter(({ name }) => name === node).map(({ up }) => up),
+    peers.filter(({ name }) => name === node).map(({ up, draining }) => up && !draining),
   )
-  return heard.length === 0 || heard.some((up) => up)
+  return heard.length === 0 || heard.some((takes) => takes)
 }

@@ -156,6 +156,7 @@ function peersOf({ whole, self, worker }: StatusInput): readonly PeerStatus[] {
           up: peer?.up ?? false,
           filled: peer?.filled ?? false,
           reports_filled: peer?.peerFilled ?? false,
+          draining: peer?.draining ?? false,
           version: peer?.version ?? 0,
           round_trip_ms: rtt === null ? null : rtt / 1000,
           unacknowledged_batches: peer?.unacked ?? 0,

@@ -26,6 +26,8 @@ export interface PeerStatus {
   readonly filled: boolean
   /** It says that it has filled itself. */
   readonly reports_filled: boolean
+  /** It says that it drains. */
+  readonly draining: boolean
   /** Of the wire; 0: not known yet. */
   readonly version: number
   readonly round_trip_ms: number | null

@@ -133,12 +133,17 @@ function peerLines(peers: readonly PeerStatus[]): readonly string[] {
     peers.map((peer) => [
       peer.name,
       peer.pop,
-      peer.up ? (peer.filled && peer.reports_filled ? 'up, filled' : 'up, filling') : 'down',
+      peerState(peer),
       peer.round_trip_ms === null ? '-' : `${peer.round_trip_ms.toFixed(1)} ms`,
       peer.version === 0 ? '-' : `${peer.version}`,
       `${peer.unacknowledged_batches}`,
     ]),
   )
+}
+
+function peerState({ up, filled, reports_filled, draining }: PeerStatus): string {
+  if (!up) return 'down'
+  return `up, ${filled && reports_filled ? 'filled' : 'filling'}${draining ? ', draining' : ''}`
 }
 
 function prefixLines({ announcements }: StatusDocument): readonly string[] {

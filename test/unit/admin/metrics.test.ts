@@ -7,7 +7,7 @@ import { metricsReference } from '../../../src/admin/reference.js'
 import { parseFleet } from '../../../src/config/fleet-file.js'
 import { loadAddon, type NodeView } from '../../../src/dataplane/addon.js'
 import { packGeneration } from '../../../src/dataplane/generation.js'
-import { NO_WORDS } from '../../../src/operator/words.js'
+import { NO_WORDS, type Words } from '../../../src/operator/words.js'
 import { parseMetrics, sampleOf } from '../../support/prometheus.js'
 
 const TEXT = `
@@ -242,10 +242,10 @@ t.test(
   async (t) => {
     const before = input('node')
     const [backend] = before.fleet.pops[0]?.backends ?? []
-    const words = {
+    const words: Words = {
       node: 'draining',
       backends: new Map([[backend?.id ?? 0, 'maintenance']]),
-    } as const
+    }
     const families = await scrape({ ...before, words: () => words })
     const node = (word: string) => sampleOf(families, 'steadycast_node_word', { word })
     t.same(['ready', 'draining', 'maintenance'].map(node), [0, 1, 0])

@@ -107,6 +107,8 @@ export function makeStatus(made: Made = {}): StatusDocument {
           version: 2,
           rttUs: 1234,
           unacked: 0,
+          draining: false,
+          unserved: [],
         }),
       ),
   )
