@@ -60,6 +60,9 @@ static enum sc_reason way_of(struct sc_way *w)
 		sc_count(w->node, SC_C_relay_received);
 		return has_state(w) ? relayed(w) : stateless(w);
 	default:
+		/* Its own connections through the VIP tell nothing of who routes packets here. */
+		if (!sc_addr_eq(&w->ip.src, &w->node->self))
+			sc_count(w->node, SC_C_ingress_packets);
 		return has_state(w) ? ingress(w) : stateless(w);
 	}
 }

@@ -88,6 +88,21 @@ static napi_value worker_status(napi_env env, napi_callback_info info)
 	return object;
 }
 
+/* Has the flows of each backend counted anew. */
+static napi_value worker_survey(napi_env env, napi_callback_info info)
+{
+	struct worker_handle *h;
+	struct call c;
+
+	if (!get_call(env, info, &c) || !(h = get_handle(env, c.self, &worker_tag)))
+		return NULL;
+	if (h->role != SC_WORKER_NODE)
+		return wrong(env, "expected a worker that is a node");
+	if (h->worker)
+		sc_worker_survey(h->worker);
+	return NULL;
+}
+
 /* (generation): the handle's counters are others afterwards. */
 static napi_value worker_adopt(napi_env env, napi_callback_info info)
 {
@@ -129,6 +144,7 @@ static napi_value make_worker(napi_env env, size_t counters, enum sc_worker_role
 		{ .utf8name = "stop", .method = worker_stop, .attributes = napi_enumerable },
 		{ .utf8name = "status", .method = worker_status, .attributes = napi_enumerable },
 		{ .utf8name = "adopt", .method = worker_adopt, .attributes = napi_enumerable },
+		{ .utf8name = "survey", .method = worker_survey, .attributes = napi_enumerable },
 	};
 	struct worker_handle *h = calloc(1, sizeof(*h));
 	napi_value object;
@@ -141,7 +157,7 @@ static napi_value make_worker(napi_env env, size_t counters, enum sc_worker_role
 	}
 	h->role = role;
 	napi_add_env_cleanup_hook(env, stop_worker, h);
-	object = make_handle(env, h, &worker_tag, finalize_worker, methods, 3);
+	object = make_handle(env, h, &worker_tag, finalize_worker, methods, 4);
 	if (object && !set_counters(env, object, h->counters))
 		return failed(env);
 	*out = h;

@@ -46,7 +46,7 @@ struct sc_worker {
 	struct sc_outer outer;
 	bool has_outer;
 	int wake_fd;
-	atomic_bool stopping;
+	atomic_bool stopping, survey_asked;
 	pthread_t thread;
 
 	pthread_mutex_t offer_lock;
@@ -290,6 +290,8 @@ static void loop(struct sc_worker *w)
 		if (ready > 0 && fds[FD_OUTER].revents)
 			handle(w, sc_outer_receive(&w->outer, fresh_burst(w), SC_BURST_MAX), woke);
 		if (w->c.role == SC_WORKER_NODE && woke >= next_timer) {
+			if (atomic_exchange(&w->survey_asked, false))
+				sc_node_survey(w->c.node);
 			sc_timers(w->c.node, woke, &w->out);
 			flush_out(w);
 			next_timer = woke + SC_TIMER_US;
@@ -393,6 +395,11 @@ int sc_worker_start(const struct sc_worker_config *c, struct sc_worker **out, co
 	}
 	*out = w;
 	return 0;
+}
+
+void sc_worker_survey(struct sc_worker *w)
+{
+	w->survey_asked = true;
 }
 
 static void wake(struct sc_worker *w)

@@ -53,6 +53,9 @@ struct sc_worker_status {
 int sc_worker_adopt(struct sc_worker *w, struct sc_generation *g, uint64_t *counters,
 		    const char **what);
 
+/* Asks for a survey of flows (node.h) after the next burst. From any thread. */
+void sc_worker_survey(struct sc_worker *w);
+
 /* From any thread but the worker's own; not while another one stops it. */
 void sc_worker_look(struct sc_worker *w, struct sc_worker_status *status);
 

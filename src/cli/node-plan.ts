@@ -31,6 +31,7 @@ export interface NodeOutline extends NodeFiles {
 
 export interface NodePlan extends NodeOutline {
   readonly mtu: number
+  /** Of the operator, by which the generation goes. */
   readonly generation: Generation
 }
 

@@ -14,6 +14,7 @@ import type {
   Service,
   ServiceHealth,
 } from '../fleet/model.js'
+import { checkAdmin } from './check-admin.js'
 import { announceOf, checkAnnounce } from './check-announce.js'
 import { checkFleet } from './check-fleet.js'
 import { checkHealth, nameIn } from './check-health.js'
@@ -56,6 +57,7 @@ function checkMeaning(source: Source): FleetFile | undefined {
   const file = checkShape(source)
   const drafts = readDrafts(source.value)
   checkFleet(source, drafts)
+  checkAdmin(source, drafts)
   checkServices(source, drafts)
   checkHealth(source, drafts)
   if (file !== undefined) checkAnnounce(source, file)
@@ -72,24 +74,26 @@ function limit(problems: readonly Problem[]): readonly Problem[] {
 }
 
 function build(file: FleetFile, fileName: string): Fleet {
-  const { fleet, services } = file
-  const key = fleet.key_file
+  const { fleet, services, admin } = file
+  const beside = (path: string) => (isAbsolute(path) ? path : join(dirname(fileName), path))
   const announce = announceOf(file)
   return {
-    keyFile: isAbsolute(key) ? key : join(dirname(fileName), key),
+    keyFile: beside(fleet.key_file),
     hashSeed: fleet.hash_seed,
     flowTableEntries: fleet.flow_table,
     pops: fleet.pops.map(buildPop),
     services: services.map(buildService),
     ...(announce === undefined ? {} : { announce }),
+    ...(admin === undefined ? {} : { adminTokenFile: beside(admin.token_file) }),
   }
 }
 
 function buildPop(file: PopFile): Pop {
   const id = file.id ?? derivedPopId(file.name)
   const nodes = file.nodes.map((node): FleetNode => {
-    const { name, address } = node
-    return { id: node.id ?? derivedNodeId(name), name, popId: id, address: address.text }
+    const { name, address, admin } = node
+    const own = { id: node.id ?? derivedNodeId(name), name, popId: id, address: address.text }
+    return admin === undefined ? own : { ...own, admin }
   })
   const backends = file.backends.map((backend): Backend => {
     const { name, deliver, weight, pool } = backend

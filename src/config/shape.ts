@@ -3,6 +3,7 @@
 
 import { z } from 'zod'
 import { type Address, notAHostAddress, parseAddress, parsePrefix } from '../fleet/address.js'
+import { adminText, readAdminAddress } from '../fleet/admin-address.js'
 import {
   DEFAULT_CHECK_INTERVAL_MS,
   DEFAULT_CLOSING_S,
@@ -150,6 +151,19 @@ const community = leaf((value): Reading<string> => {
   }
 })
 
+const adminAddress = leaf((value): Reading<string> => {
+  const parsed = typeof value === 'string' ? readAdminAddress(value) : undefined
+  const reason =
+    parsed === undefined
+      ? ''
+      : notAHostAddress({ text: parsed.host, family: parsed.host.includes(':') ? 6 : 4 })
+  if (parsed !== undefined && parsed.port > 0 && reason === undefined) {
+    return { value: adminText(parsed) }
+  }
+  const why = reason === undefined || reason === '' ? '' : ` (this address ${reason})`
+  return { expected: `an address and a port, such as 10.0.0.1:6081 or "[fd00::1]:6081"${why}` }
+})
+
 const port = integer('a port', 1, 65535)
 const filePath = (what: string) => text(`the path of ${what}`, /^[^\p{Cc}]+$/u)
 
@@ -160,6 +174,7 @@ export const nodeShape = z.strictObject({
   id: integer('a node id', 1, MAX_NODE_ID).optional(),
   address,
   scope: scope.optional(),
+  admin: adminAddress.optional(),
 })
 
 export const backendShape = z.strictObject({
@@ -287,9 +302,14 @@ export const announceShape = z.strictObject({
   max_hold_down: span(0, 86_400_000, '10m').default(600_000),
 })
 
+export const adminShape = z.strictObject({
+  token_file: filePath("the admin interface's token"),
+})
+
 export const fileShape = z.strictObject({
   fleet: fleetShape,
   services: z.array(serviceShape).min(1, 'at least one service'),
+  admin: adminShape.optional(),
   announce: announceShape.optional(),
 })
 
@@ -307,6 +327,7 @@ export const MAPPINGS: Readonly<
   services: { noun: 'a service', shape: serviceShape },
   timeouts: { noun: '"timeouts"', shape: timeoutsShape },
   health: { noun: '"health"', shape: healthShape },
+  admin: { noun: '"admin"', shape: adminShape },
   announce: { noun: '"announce"', shape: announceShape },
   exec: { noun: '"exec"', shape: execShape },
   announced: { noun: '"announced"', shape: announcedShape },

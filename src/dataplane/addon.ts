@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { MAX_FLOW_TABLE_ENTRIES } from '../fleet/limits.js'
 
 /** SC_NATIVE_ABI of native/napi.c. */
-const ABI = 2
+const ABI = 3
 const ADDON_PATH = fileURLToPath(new URL('../../native/build/steadycast.node', import.meta.url))
 
 /** SC_PACKET_MAX of native/limits.h. */
@@ -64,6 +64,8 @@ export interface NodeView {
   readonly withholds: boolean
   /** What an earlier life left is still needed. */
   readonly recalling: boolean
+  /** Since the last count of flows began; absent: none has ended yet. */
+  readonly countedMs?: number
   readonly peers: readonly PeerView[]
 }
 
@@ -96,6 +98,8 @@ export interface WorkerHandle {
   /** Goes by another generation from the next burst on, and returns when it does. Throws a NativeError whose step names
    * what of a running node cannot change. */
   adopt(generation: Uint8Array): void
+  /** Has a node's flows counted as soon as can be; they are once a minute anyway. */
+  survey(): void
   /** Joins the thread, frees device and sockets. A second call does nothing. */
   stop(): void
 }
@@ -191,6 +195,7 @@ interface RawWorker {
   readonly memory?: MemoryFound | null
   status(): RawStatus
   adopt(generation: Uint8Array): void
+  survey(): void
   stop(): void
 }
 
@@ -321,6 +326,7 @@ function worker(raw: RawWorker): WorkerHandle {
       const { errno, busyUs, loops, view } = raw.status()
       return { error: errno === 0 ? null : errnoName(errno), busyUs, loops, view }
     },
+    survey: () => raw.survey(),
     stop: () => raw.stop(),
   }
 }

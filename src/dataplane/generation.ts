@@ -59,17 +59,55 @@ export interface Generation {
   readonly sharing: readonly string[]
 }
 
-/** How many flows name the backend of that row, counted within the last minute. counters: a worker's, of which the first
- * `fixed` are those of the counter table. */
-export function backendFlows(
+/** Flows that name a backend, as the node last counted them: enum sc_census of native/node.h. */
+export interface Census {
+  /** In whatever role the node holds them. */
+  readonly flows: number
+  /** Those that this node is the owner node of: each flow of a PoP is at one of its nodes. */
+  readonly owned: number
+  /** Of these, with a packet within the last ACTIVE_S. */
+  readonly active: number
+  /** Since the oldest of the owned ones began, at most OLDEST_MAX_S. */
+  readonly oldestS: number
+}
+
+/** SC_OWNER_CACHE_S of native/limits.h. */
+export const ACTIVE_S = 30
+/** SC_AGE_MAX ticks: what is older looks the same. */
+export const OLDEST_MAX_S = 1022
+
+/** Of the backend of that row. counters: a worker's, of which the first `fixed` are those of the counter table. */
+export function backendCensus(
   counters: BigUint64Array,
   fixed: number,
   { serviceRows, backendRows }: Generation,
   row: number,
+): Census {
+  const first = fixed + TRAFFIC_COUNT * (serviceRows.length + backendRows.length)
+  const at = (what: number) => Number(counters[first + what * backendRows.length + row] ?? 0n)
+  return { flows: at(0), owned: at(1), active: at(2), oldestS: at(3) }
+}
+
+/** How many flows name the backend of that row, counted within the last minute. */
+export function backendFlows(
+  counters: BigUint64Array,
+  fixed: number,
+  generation: Generation,
+  row: number,
 ): number {
-  return Number(
-    counters[fixed + TRAFFIC_COUNT * (serviceRows.length + backendRows.length) + row] ?? 0n,
-  )
+  return backendCensus(counters, fixed, generation, row).flows
+}
+
+export interface Traffic {
+  readonly packets: number
+  readonly bytes: number
+  readonly newFlows: number
+}
+
+/** Of a service row, or of a backend row counted on behind the service rows: enum sc_traffic of native/node.h. */
+export function trafficOf(counters: BigUint64Array, fixed: number, row: number): Traffic {
+  const at = (what: number) => Number(counters[fixed + row * TRAFFIC_COUNT + what] ?? 0n)
+  return { packets: at(0), bytes: at(1), newFlows: at(2) }
 }
 
 interface Table {

@@ -46,6 +46,7 @@ export function fleetDifferences(before: Fleet, after: Fleet): readonly string[]
     ...changed('flow_table', before.flowTableEntries, after.flowTableEntries),
     ...changed('key_file', before.keyFile, after.keyFile),
     ...(isDeepStrictEqual(before.announce, after.announce) ? [] : ['announce changed']),
+    ...changed('token_file', before.adminTokenFile ?? 'none', after.adminTokenFile ?? 'none'),
   ]
 }
 
@@ -94,6 +95,7 @@ function changed(what: string, from: unknown, to: unknown): readonly string[] {
 function nodeChanges(from: FleetNode, to: FleetNode): readonly string[] {
   return [
     ...changed('address', from.address, to.address),
+    ...changed('admin', from.admin ?? 'none', to.admin ?? 'none'),
     ...(from.popId === to.popId ? [] : ['moved to this PoP']),
     ...changed('id', from.id, to.id),
   ]

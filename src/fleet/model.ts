@@ -10,6 +10,8 @@ export interface FleetNode {
   readonly popId: number
   /** Canonical text. */
   readonly address: string
+  /** Where its admin interface listens for other machines, besides loopback and its UNIX socket: address and port. */
+  readonly admin?: string
 }
 
 export interface Backend {
@@ -94,4 +96,6 @@ export interface Fleet {
   readonly pops: readonly Pop[]
   readonly services: readonly Service[]
   readonly announce?: Announce
+  /** Of the token that callers from other machines show; a path as keyFile. */
+  readonly adminTokenFile?: string
 }

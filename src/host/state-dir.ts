@@ -9,10 +9,16 @@ import { errnoCode, HostError } from './host-error.js'
 const TMPFS = 0x01021994
 const RAMFS = 0x858458f6
 
+/** Of a node's name: its admin interface. */
+export const SOCKET_SUFFIX = '.sock'
+
 export class StateDir {
   readonly memoryPath: string
   readonly departedPath: string
   readonly healthPath: string
+  readonly wordsPath: string
+  /** Of the admin interface. */
+  readonly socketPath: string
 
   constructor(
     readonly path: string,
@@ -21,6 +27,8 @@ export class StateDir {
     this.memoryPath = join(path, `${node}.flows`)
     this.departedPath = join(path, `${node}.departed.json`)
     this.healthPath = join(path, `${node}.health.json`)
+    this.wordsPath = join(path, `${node}.words.json`)
+    this.socketPath = join(path, `${node}${SOCKET_SUFFIX}`)
   }
 
   /** Makes the folder, in which BIRD reads a file as a user of its own. What it returns is for the log. */

@@ -1,3 +1,6 @@
+// What the operator said of a node and of backends. Read by everyone who acts by it: health, announcement, status.
+// Guarantees: what nobody said anything about is ready.
+
 /** What the operator said of a node or backend; `ready` is what nobody said anything about. */
 export type Word = 'ready' | 'draining' | 'maintenance'
 export interface Words {

@@ -142,7 +142,7 @@ t.test(
     t.equal(await value(net, 'ams', 'recalling'), 0)
     t.equal(
       await net.sh('ls /run/steadycast'),
-      'ams-1.departed.json\nams-1.flows\nams-1.flows.lock',
+      'ams-1.departed.json\nams-1.flows\nams-1.flows.lock\nams-1.sock',
     )
 
     t.equal((await second.stop()).code, 0, 'a clean stop')

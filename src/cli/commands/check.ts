@@ -3,9 +3,10 @@
 
 import type { Command } from 'commander'
 import { loadFleet } from '../../config/fleet-file.js'
-import { loadKeys } from '../../config/keys.js'
+import { type KeysResult, loadKeys } from '../../config/keys.js'
 import { count, formatProblem, type Problem } from '../../config/problem.js'
 import { didYouMean } from '../../config/suggest.js'
+import { loadToken, type TokenResult } from '../../config/token.js'
 import type { Fleet, FleetNode, Pop, ServiceHealth } from '../../fleet/model.js'
 import { statusText } from '../../health/checks.js'
 import { EXIT_FAILURE, UserError } from '../errors.js'
@@ -69,7 +70,11 @@ function check(path: string, nodeName: string | undefined): Report {
   const result = loadFleet(path)
   if (!result.ok) return { ok: false, problems: result.problems, summary: null }
   const { fleet } = result
-  const problems = [...result.warnings, ...keyWarnings(fleet.keyFile)]
+  const problems = [
+    ...result.warnings,
+    ...asWarnings(loadKeys(fleet.keyFile)),
+    ...(fleet.adminTokenFile === undefined ? [] : asWarnings(loadToken(fleet.adminTokenFile))),
+  ]
   const found = nodeName === undefined ? undefined : findNode(fleet, nodeName)
   if (nodeName !== undefined && found === undefined) {
     return { ok: false, problems: [...problems, unknownNode(path, fleet, nodeName)], summary: null }
@@ -77,12 +82,11 @@ function check(path: string, nodeName: string | undefined): Report {
   return { ok: true, problems, summary: summarize(fleet, found) }
 }
 
-/** A key file that is not on this machine, or not for this user, is no fault of the fleet file. */
-function keyWarnings(keyFile: string): readonly Problem[] {
-  const keys = loadKeys(keyFile)
-  if (keys.ok) return keys.warnings
-  if (keys.cause !== 'unusable') return []
-  return keys.problems.map((problem) => ({ ...problem, severity: 'warning' }))
+/** A file of secrets that is not on this machine, or not for this user, is no fault of the fleet file. */
+function asWarnings(secret: KeysResult | TokenResult): readonly Problem[] {
+  if (secret.ok) return secret.warnings
+  if (secret.cause !== 'unusable') return []
+  return secret.problems.map((problem) => ({ ...problem, severity: 'warning' }))
 }
 
 interface Found {

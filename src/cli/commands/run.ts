@@ -4,10 +4,9 @@
 // stopped node silent (docs/local-delivery.md); a reload that fails leaves the configuration of before in force.
 
 import { randomBytes } from 'node:crypto'
+import { resolve } from 'node:path'
 import type { Command } from 'commander'
-import { parseAdminAddress } from '../../admin/address.js'
 import { metricsRegistry } from '../../admin/metrics.js'
-import { type AdminServer, type AdminSources, startAdmin } from '../../admin/server.js'
 import { readPopMemory, writePopMemory } from '../../config/departed-file.js'
 import { loadAddon, type WorkerHandle } from '../../dataplane/addon.js'
 import { backendFlows } from '../../dataplane/generation.js'
@@ -34,9 +33,10 @@ import {
 } from '../../host/preconditions.js'
 import { StateDir } from '../../host/state-dir.js'
 import { allowAsymmetricReplies } from '../../host/sysctl.js'
-import { startWorker, watchWorker, workerHealth } from '../../host/worker.js'
-import { NO_WORDS, type Words } from '../../operator/words.js'
+import { startWorker, watchWorker } from '../../host/worker.js'
+import { NO_WORDS } from '../../operator/words.js'
 import { createLog } from '../log.js'
+import { NodeAdmin } from '../node-admin.js'
 import { inputsOf, NodeAnnounce } from '../node-announce.js'
 import { NodeHealth } from '../node-health.js'
 import {
@@ -71,7 +71,7 @@ export function register(program: Command): void {
     .description('be a node of the fleet')
     .requiredOption('--config <file>', 'the fleet file')
     .requiredOption('--node <name>', "this node's name in it")
-    .option('--admin <address:port>', 'metrics and health, on loopback', ADMIN_NODE)
+    .option('--admin <address:port>', 'the admin interface, besides its UNIX socket', ADMIN_NODE)
     .option('--device <name>', 'the device that packets come in by', DEVICE)
     .option('--state <folder>', 'what outlives the process, on a tmpfs', STATE_DIR)
     .action((options: Options) => runService(createLog(), (context) => stepsOf(options, context)))
@@ -96,7 +96,7 @@ function stepsOf(options: Options, context: ServiceContext): readonly Step[] {
 class Node {
   #outline!: NodeOutline
   #plan!: NodePlan
-  #admin!: AdminServer
+  #admin!: NodeAdmin
   #device!: Device
   #needs!: DeviceNeeds
   #vips!: NodeVips
@@ -107,37 +107,46 @@ class Node {
   #settled = false
   readonly #startedMs = Date.now()
   readonly #state: StateDir
-  readonly #health: NodeHealth
+  #health!: NodeHealth
 
   constructor(
     readonly options: Options,
     readonly context: ServiceContext,
   ) {
     this.#state = new StateDir(options.state, options.node)
-    this.#health = new NodeHealth({
-      ...context,
-      statePath: this.#state.healthPath,
-      plan: () => this.#plan,
-      worker: () => this.#worker,
-      words: () => this.#words(),
-      replan: () => this.#replan(),
-    })
-  }
-
-  #words(): Words {
-    return NO_WORDS
   }
 
   read(): void {
     const { config, node, device, admin } = this.options
-    const { log } = this.context
+    const { log, reloads } = this.context
     const files = readNodeFiles(config, node, log, 'start')
     const path = this.#state.departedPath
     const { memory, doubt } = readPopMemory(path, Date.now())
     if (doubt !== undefined) log.warn(`${path} is ignored: ${doubt}`)
     this.#outline = this.#outlineOf(files, memory.departed, memory.known)
     checkDeviceName(device)
-    parseAdminAddress(admin)
+    const inputs = {
+      state: this.#state,
+      address: admin,
+      configPath: resolve(config),
+      log,
+      startedMs: this.#startedMs,
+      worker: () => this.#worker,
+      plan: () => this.#plan,
+      reload: () => reloads.state,
+      metrics: () => this.#metrics,
+      health: () => this.#health.report(),
+      announce: () => this.#announce?.report(),
+    }
+    this.#admin = new NodeAdmin(inputs, files)
+    this.#health = new NodeHealth({
+      ...this.context,
+      statePath: this.#state.healthPath,
+      plan: () => this.#plan,
+      worker: () => this.#worker,
+      words: () => this.#admin.words.words,
+      replan: () => this.#replan(),
+    })
   }
 
   async check(): Promise<void> {
@@ -152,17 +161,7 @@ class Node {
 
   async openAdmin(): Promise<void> {
     await beTheOnlyOne(this.context.changes)
-    const sources: AdminSources = {
-      health: () => workerHealth(this.#worker),
-      metrics: async () => ({
-        contentType: this.#metrics?.contentType ?? 'text/plain; charset=utf-8',
-        text: (await this.#metrics?.metrics()) ?? '',
-      }),
-    }
-    this.#admin = await startAdmin(parseAdminAddress(this.options.admin), sources, (message) =>
-      this.context.log.warn(message),
-    )
-    this.context.changes.add('admin server', () => this.#admin.close())
+    await this.#admin.open(this.context.changes)
   }
 
   async pack(): Promise<void> {
@@ -216,6 +215,7 @@ class Node {
     if (recalls) log.info('recalling the flows that were known before the restart')
     else if (doubt !== null) log.warn(`the flow table of before is not recalled: ${doubt}`)
     const plan = () => this.#plan
+    const { words } = this.#admin
     this.#metrics = metricsRegistry({
       side: 'node',
       table: loadAddon().counterTable(),
@@ -237,6 +237,8 @@ class Node {
       },
       health: this.#health,
       announcements: () => this.#announce?.report(),
+      self,
+      words: () => words.words,
     })
     const peerChanged = (...[id, up, rttUs]: [number, boolean, number | null]) =>
       this.#peerChanged(id, up, rttUs)
@@ -272,10 +274,15 @@ class Node {
         plan: this.#plan,
         worker: this.#worker,
         health: this.#health.report(),
-        word: this.#words().node,
+        word: this.#admin.words.words.node,
       }),
     )
     reloads.serve(() => this.#reload())
+    this.#admin.words.onChange(() => {
+      this.#admin.tellWords()
+      this.#health.look()
+    })
+    if (this.#admin.words.words !== NO_WORDS) this.#admin.tellWords()
   }
 
   async #reload(): Promise<readonly string[]> {
@@ -284,6 +291,7 @@ class Node {
     const before = this.#plan
     const files = readNodeFiles(config, node, log, 'reload')
     requireSameNode(before, files)
+    this.#admin.reload(files)
     const next = this.#outlineOf(files, before.departed, before.pop.backends)
     requireRoutingSysctls(routingNeeds(next), this.options.device)
     await requireVipsElsewhere(
@@ -296,6 +304,7 @@ class Node {
       log.warn('flow_table has changed: the flow table keeps its size until the next restart')
     }
     await this.#goOver(plan)
+    this.#admin.forgetDeparted(files)
     for (const { backend } of plan.departed) {
       if (before.departed.some((one) => one.backend.id === backend.id)) continue
       log.info(`backend ${backend.name} is kept without new connections while flows name it`)

@@ -11,6 +11,7 @@ import { packGeneration } from '../../../src/dataplane/generation.js'
 import type { Fleet } from '../../../src/fleet/model.js'
 import { unknownSince } from '../../../src/health/machine.js'
 import { RESULTS } from '../../../src/health/outcome.js'
+import { NO_WORDS, type Words } from '../../../src/operator/words.js'
 import { parseMetrics, sampleOf } from '../../support/prometheus.js'
 
 const TEXT = `
@@ -63,6 +64,7 @@ function input(side: 'node' | 'backend', view: NodeView = EMPTY): MetricsInput {
     worker: () => ({ busyUs: 2_500_000, loops: 7, view: side === 'node' ? view : null }),
     reload: { successful: true, lastSuccessMs: 1_700_000_000_500 },
     ...(side === 'node' ? { health: healthOf(fleet) } : {}),
+    ...(side === 'node' ? { self: node, words: () => NO_WORDS } : {}),
     announcements: () => ({
       prefixes: [
         {
@@ -316,6 +318,27 @@ t.test('what a reload changes is there at the next scrape', async (t) => {
     65537,
   )
 })
+
+t.test(
+  'what the operator said has a series for every word, of this PoP’s backends alone',
+  async (t) => {
+    const before = input('node')
+    const [backend] = before.fleet.pops[0]?.backends ?? []
+    const words: Words = {
+      node: 'draining',
+      backends: new Map([[backend?.id ?? 0, 'maintenance']]),
+    }
+    const families = await scrape({ ...before, words: () => words })
+    const node = (word: string) => sampleOf(families, 'steadycast_node_word', { word })
+    t.same(['ready', 'draining', 'maintenance'].map(node), [0, 1, 0])
+    const of = (name: string, word: string) =>
+      sampleOf(families, 'steadycast_backend_word', { backend: name, word })
+    t.equal(of(backend?.name ?? '', 'maintenance'), 1)
+    t.equal(of(backend?.name ?? '', 'ready'), 0)
+    for (const { name } of before.fleet.pops[1]?.backends ?? [])
+      t.equal(of(name, 'ready'), undefined)
+  },
+)
 
 t.test('docs/metrics.md is what "npm run docs:metrics" writes', async (t) => {
   const file = new URL('../../../docs/metrics.md', import.meta.url)

@@ -26,7 +26,7 @@ const cases: readonly Case[] = [
     from: 'services:',
     to: 'pops: []\nservices:',
     problems: [
-      '8:1: unknown key "pops" in the file, expected fleet, services, announce; it belongs in "fleet"',
+      '8:1: unknown key "pops" in the file, expected fleet, services, admin, announce; it belongs in "fleet"',
     ],
   },
   {
@@ -47,7 +47,7 @@ const cases: readonly Case[] = [
     name: 'a list where a mapping belongs',
     from: '{ name: ams-1, address: 192.0.2.1 }',
     to: '[ams-1]',
-    problems: ['6:15: nodes[0]: got a list, expected a mapping of name, id, address, scope'],
+    problems: ['6:15: nodes[0]: got a list, expected a mapping of name, id, address, scope, admin'],
   },
   {
     name: 'a key without a value',
@@ -607,13 +607,15 @@ const cases: readonly Case[] = [
     name: 'a list as the whole file',
     from: BASE,
     to: '- fleet\n',
-    problems: ['1:1: the file: got a list, expected a mapping of fleet, services, announce'],
+    problems: ['1:1: the file: got a list, expected a mapping of fleet, services, admin, announce'],
   },
   {
     name: 'a word as the whole file',
     from: BASE,
     to: 'fleet\n',
-    problems: ['1:1: the file: got "fleet", expected a mapping of fleet, services, announce'],
+    problems: [
+      '1:1: the file: got "fleet", expected a mapping of fleet, services, admin, announce',
+    ],
   },
   {
     name: 'an empty file',

@@ -252,7 +252,7 @@ t.test(
       const start = (generation: Uint8Array) =>
         loadAddon().newNode({ generation, bootId: 1n, flowEntries: 1024 })
       const { counters } = start(blob)
-      t.equal(counters.length, loadAddon().counterTable().length + 3 * 3 + 5 * 4)
+      t.equal(counters.length, loadAddon().counterTable().length + 3 * 3 + 5 * (3 + 4))
       t.throws(() => start(blob.subarray(0, blob.length - 2)))
     }
   },
