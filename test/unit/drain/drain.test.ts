@@ -146,7 +146,7 @@ t.test(
     const out = { backends: { 'nyc-web-1': 'maintenance' } } as const
     t.same(unserved('ams', makeStatus({ node: 'nyc-1', words: out })), ['web', 'dns'])
     const deaf = ['ams-1', 'ams-2'].map((node) => makeStatus({ node, down: ['nyc-1'] }))
-    t.same(unserved('ams', ...deaf), ['dns'], 'what has no PoP now has none to lose')
+    t.same(unserved('ams', ...deaf), ['web', 'dns'], 'nobody hears nyc')
     t.same(unserved('backend:ams-web-1', ...deaf), [], 'its PoP has another')
     const both = { backends: { 'ams-web-1': 'draining', 'ams-web-2': 'draining' } } as const
     t.same(unserved('nyc', makeStatus({ words: both })), ['web'])
