@@ -19,6 +19,8 @@ export type Health = { readonly ok: true } | { readonly ok: false; readonly why:
 export interface AdminSources {
   readonly health: () => Health
   readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>
+  /** Of a node. */
+  readonly explain?: (query: URLSearchParams) => Answer
 }
 
 interface Answer {
@@ -32,7 +34,7 @@ export interface AdminServer {
   close(): Promise<void>
 }
 
-type Page = (sources: AdminSources) => Promise<Answer> | Answer
+type Page = (sources: AdminSources, query: URLSearchParams) => Promise<Answer> | Answer
 
 const pages: Readonly<Record<string, Page>> = {
   '/metrics': async (sources) => {
@@ -45,6 +47,8 @@ const pages: Readonly<Record<string, Page>> = {
       ? { status: 200, contentType: TEXT, body: 'ok\n' }
       : { status: 503, contentType: TEXT, body: `${health.why}\n` }
   },
+  '/explain': ({ explain }, query) =>
+    explain?.(query) ?? { status: 404, contentType: TEXT, body: 'this is no node\n' },
 }
 
 const paths = Object.keys(pages).join('\n')
@@ -129,7 +133,7 @@ async function respond(
 }
 
 async function answer(request: IncomingMessage, sources: AdminSources): Promise<Answer> {
-  const [path = ''] = (request.url ?? '').split('?')
+  const [path = '', query = ''] = (request.url ?? '').split('?')
   const page = Object.hasOwn(pages, path) ? pages[path] : undefined
   if (page === undefined) {
     return { status: 404, contentType: TEXT, body: `no such page; there are:\n${paths}\n` }
@@ -137,5 +141,5 @@ async function answer(request: IncomingMessage, sources: AdminSources): Promise<
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     return { status: 405, contentType: TEXT, body: `${path} can be read only (GET, HEAD)\n` }
   }
-  return await page(sources)
+  return await page(sources, new URLSearchParams(query))
 }

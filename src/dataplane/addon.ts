@@ -6,9 +6,10 @@ import { createRequire } from 'node:module'
 import { constants } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { MAX_FLOW_TABLE_ENTRIES } from '../fleet/limits.js'
+import type { PcapHandle, RawExplanation } from './explanation.js'
 
 /** SC_NATIVE_ABI of native/napi.c. */
-const ABI = 2
+const ABI = 3
 const ADDON_PATH = fileURLToPath(new URL('../../native/build/steadycast.node', import.meta.url))
 
 /** SC_PACKET_MAX of native/limits.h. */
@@ -96,6 +97,8 @@ export interface WorkerHandle {
   /** Goes by another generation from the next burst on, and returns when it does. Throws a NativeError whose step names
    * what of a running node cannot change. */
   adopt(generation: Uint8Array): void
+  /** Runs a packet in a copy of the node, which is not disturbed. generation: the one that it goes by. */
+  explain(generation: Uint8Array, packet: Uint8Array): RawExplanation
   /** Joins the thread, frees device and sockets. A second call does nothing. */
   stop(): void
 }
@@ -142,6 +145,9 @@ export interface NodeHandle {
   forward(packets: readonly Uint8Array[], nowUs: bigint): readonly OutPacket[]
   timers(nowUs: bigint): readonly OutPacket[]
   look(nowUs: bigint): NodeView
+  /** As if it and all its peers were well. */
+  assume(nowUs: bigint): void
+  explain(packet: Uint8Array, nowUs: bigint): RawExplanation
 }
 
 export interface FlowTuple {
@@ -162,6 +168,7 @@ export interface Addon {
   newNode(settings: NodeSettings): NodeHandle
   flowId(flow: FlowTuple): bigint
   xxh64(data: Uint8Array, seed: bigint): bigint
+  openPcap(path: string): PcapHandle
 }
 
 /** What a step of the kernel or of the data path refused. */
@@ -191,6 +198,7 @@ interface RawWorker {
   readonly memory?: MemoryFound | null
   status(): RawStatus
   adopt(generation: Uint8Array): void
+  explain(generation: Uint8Array, packet: Uint8Array): RawExplanation
   stop(): void
 }
 
@@ -224,7 +232,7 @@ type Raw = {
     proto: number,
     seed: bigint,
   ): bigint
-} & Pick<Addon, 'counterTable' | 'xxh64'>
+} & Pick<Addon, 'counterTable' | 'xxh64' | 'openPcap'>
 
 let loaded: Addon | undefined
 
@@ -291,6 +299,10 @@ function bind(raw: Raw): Addon {
       checkBigint('seed', seed, 0n)
       return raw.xxh64(data, seed)
     },
+    openPcap: (path) => {
+      const pcap = coded(() => raw.openPcap(path))
+      return { next: () => coded(() => pcap.next()) }
+    },
   }
 }
 
@@ -321,6 +333,11 @@ function worker(raw: RawWorker): WorkerHandle {
       const { errno, busyUs, loops, view } = raw.status()
       return { error: errno === 0 ? null : errnoName(errno), busyUs, loops, view }
     },
+    explain: (generation, packet) => {
+      checkBytes('generation', generation)
+      checkBytes('packet', packet, 0, MAX_PACKET_BYTES)
+      return coded(() => raw.explain(generation, packet))
+    },
     stop: () => raw.stop(),
   }
 }
@@ -340,6 +357,11 @@ function node(raw: NodeHandle): NodeHandle {
     },
     timers: (nowUs) => raw.timers(now(nowUs)),
     look: (nowUs) => raw.look(now(nowUs)),
+    assume: (nowUs) => raw.assume(now(nowUs)),
+    explain: (packet, nowUs) => {
+      checkBytes('packet', packet, 0, MAX_PACKET_BYTES)
+      return raw.explain(packet, now(nowUs))
+    },
   }
 }
 

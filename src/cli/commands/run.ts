@@ -11,6 +11,7 @@ import { type AdminServer, type AdminSources, startAdmin } from '../../admin/ser
 import { readPopMemory, writePopMemory } from '../../config/departed-file.js'
 import { loadAddon, type WorkerHandle } from '../../dataplane/addon.js'
 import { backendFlows } from '../../dataplane/generation.js'
+import { explainPage } from '../../explain/page.js'
 import { addressBytes } from '../../fleet/address.js'
 import { type Departed, departedAfter, isDone } from '../../fleet/departed.js'
 import {
@@ -137,6 +138,8 @@ class Node {
     await beTheOnlyOne(this.context.changes)
     const sources: AdminSources = {
       health: () => workerHealth(this.#worker),
+      explain: (query) =>
+        explainPage({ worker: () => this.#worker, plan: () => this.#plan }, query),
       metrics: async () => ({
         contentType: this.#metrics?.contentType ?? 'text/plain; charset=utf-8',
         text: (await this.#metrics?.metrics()) ?? '',
