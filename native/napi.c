@@ -359,6 +359,8 @@ static const napi_property_descriptor sc_napi_exports[] = {
 	METHOD("flowId", flow_id),
 	METHOD("xxh64", xxh64),
 	METHOD("openPcap", sc_napi_open_pcap),
+	METHOD("observeDevice", sc_napi_observe_device),
+	METHOD("observePcap", sc_napi_observe_pcap),
 };
 
 NAPI_MODULE_INIT()

@@ -48,6 +48,8 @@ napi_value sc_napi_explain(napi_env env, struct sc_node *node, const uint8_t *da
 /* A Uint8Array that is a packet, or thrown. */
 bool sc_napi_get_packet(napi_env env, napi_value v, const uint8_t **data, size_t *len);
 
+napi_value sc_napi_observe_device(napi_env env, napi_callback_info info);
+napi_value sc_napi_observe_pcap(napi_env env, napi_callback_info info);
 napi_value sc_napi_open_pcap(napi_env env, napi_callback_info info);
 napi_value sc_napi_start_node(napi_env env, napi_callback_info info);
 napi_value sc_napi_start_backend(napi_env env, napi_callback_info info);

@@ -7,9 +7,10 @@ import { register as check } from './commands/check.js'
 import { register as doctor } from './commands/doctor.js'
 import { register as explain } from './commands/explain.js'
 import { register as lab } from './commands/lab.js'
+import { register as observe } from './commands/observe.js'
 import { register as run } from './commands/run.js'
 import { createProgram, type Register, runProgram } from './program.js'
 
-const verbs: readonly Register[] = [backend, check, doctor, explain, lab, run]
+const verbs: readonly Register[] = [backend, check, doctor, explain, lab, observe, run]
 
 await runProgram(createProgram(verbs), process.argv)

@@ -7,6 +7,7 @@ import { constants } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { MAX_FLOW_TABLE_ENTRIES } from '../fleet/limits.js'
 import type { PcapHandle, RawExplanation } from './explanation.js'
+import type { ObserverHandle, ObserverSettings, RawObservation } from './observation.js'
 
 /** SC_NATIVE_ABI of native/napi.c. */
 const ABI = 3
@@ -169,6 +170,9 @@ export interface Addon {
   flowId(flow: FlowTuple): bigint
   xxh64(data: Uint8Array, seed: bigint): bigint
   openPcap(path: string): PcapHandle
+  /** A native thread that watches a device until stop(), or until nobody holds the handle. */
+  observeDevice(settings: ObserverSettings, device: string): ObserverHandle
+  observePcap(settings: ObserverSettings, path: string): RawObservation
 }
 
 /** What a step of the kernel or of the data path refused. */
@@ -232,6 +236,8 @@ type Raw = {
     proto: number,
     seed: bigint,
   ): bigint
+  observeDevice(vips: Uint8Array, graceMs: number, seed: bigint, device: string): ObserverHandle
+  observePcap(vips: Uint8Array, graceMs: number, seed: bigint, path: string): RawObservation
 } & Pick<Addon, 'counterTable' | 'xxh64' | 'openPcap'>
 
 let loaded: Addon | undefined
@@ -303,6 +309,12 @@ function bind(raw: Raw): Addon {
       const pcap = coded(() => raw.openPcap(path))
       return { next: () => coded(() => pcap.next()) }
     },
+    observeDevice: ({ vips, graceMs, seed }, device) => {
+      checkDevice('device', device)
+      return coded(() => raw.observeDevice(vips, graceMs, seed, device))
+    },
+    observePcap: ({ vips, graceMs, seed }, path) =>
+      coded(() => raw.observePcap(vips, graceMs, seed, path)),
   }
 }
 
@@ -379,7 +391,8 @@ function coded<T>(call: () => T): T {
   }
 }
 
-function errnoName(errno: number): string {
+/** Such as EPERM. */
+export function errnoName(errno: number): string {
   const row = Object.entries(constants.errno).find(([, value]) => value === errno)
   return row?.[0] ?? `errno ${errno}`
 }
