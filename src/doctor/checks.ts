@@ -122,12 +122,20 @@ function paths({ machines }: Facts): readonly Finding[] {
   )
 }
 
+/** Where the kernel's own decapsulation (fou) hands packets out; nowhere while "steadycast backend" does it. */
+function tunnels({ live, links, device }: Facts): readonly string[] {
+  if (live !== null) return []
+  return links.flatMap((link) =>
+    link.etherType || link.device === 'lo' || link.device === device ? [] : [link.device],
+  )
+}
+
 function reversePath(facts: Facts): readonly Finding[] {
   const of = (name: string) => Number(facts.sysctl(`net/ipv4/conf/${name}/rp_filter`) ?? 0)
   // The kernel goes by the larger of the two.
   const strict = (name: string) => Math.max(of('all'), of(name)) === 1
   const own = facts.links.some(({ device }) => device === facts.device) && strict(facts.device)
-  const others = facts.side === 'node' ? outerDevices(facts).filter(strict) : []
+  const others = (facts.side === 'node' ? outerDevices(facts) : tunnels(facts)).filter(strict)
   if (own) {
     const found = `reverse-path filtering is strict on ${facts.device}: the kernel drops what comes out of it`
     return [bad('rp_filter', 'wrong', found, `sysctl -w net.ipv4.conf.${facts.device}.rp_filter=2`)]
@@ -253,13 +261,15 @@ function guePort(facts: Facts): readonly Finding[] {
       ),
     ]
   }
-  const peers = live === null ? 0 : live.peers.size
-  return ok(
-    'gue',
-    side === 'node'
-      ? `UDP port ${GUE_PORT} is open: ${peers} of ${peers} peers are heard, both ways`
-      : `UDP port ${GUE_PORT} is taken, and no rule drops it`,
-  )
+  if (side === 'node') {
+    const peers = live?.peers.size ?? 0
+    const heard =
+      peers === 0 ? 'there are no peers to hear' : `all ${peers} peers are heard, both ways`
+    return ok('gue', `UDP port ${GUE_PORT} is open: ${heard}`)
+  }
+  const rules =
+    firewall.drops === undefined ? 'nft could not be asked for rules' : 'no rule drops it'
+  return ok('gue', `UDP port ${GUE_PORT} is taken, and ${rules}`)
 }
 
 const STRANGER_DROPS = [

@@ -1,8 +1,9 @@
-// Gathers what `doctor` judges: by ip, nft, ethtool and ss, from /proc and from the admin interface. Called by the verb.
+// Gathers what `doctor` judges: by ip, nft and ethtool, from /proc and from the admin interface. Called by the verb.
 // Guarantees: changes nothing, sends no packet but to the admin interface; a program that is missing is a fact, no failure.
 
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { loadKeys } from '../config/keys.js'
 import type { Fleet, Pop } from '../fleet/model.js'
 import { HostError } from '../host/host-error.js'
@@ -73,7 +74,7 @@ export async function gather(subject: Subject): Promise<Facts> {
     precondition: preconditionOf(subject),
     offloads: await gatherOffloads(links),
     firewall: firewallOf(await program('nft', ['-j', 'list', 'ruleset'])),
-    listens: /\S/.test((await program('ss', ['-Hlun', `sport = :${GUE_PORT}`])) ?? ''),
+    listens: isTaken('udp') || isTaken('udp6'),
     live: await gatherLive(admin),
   }
 }
@@ -197,6 +198,20 @@ function program(name: string, args: readonly string[]): Promise<string | undefi
   return new Promise((resolve) => {
     execFile(name, args, options, (error, stdout) => resolve(error === null ? stdout : undefined))
   })
+}
+
+/** Whether a socket has the GUE port, the kernel's own (fou) included. */
+function isTaken(table: 'udp' | 'udp6'): boolean {
+  try {
+    const port = GUE_PORT.toString(16).toUpperCase().padStart(4, '0')
+    // "  12: 0100007F:17C0 00000000:0000 07 ..."
+    return new RegExp(`^\\s*\\d+: [0-9A-F]+:${port} `, 'm').test(
+      readFileSync(`/proc/net/${table}`, 'utf8'),
+    )
+  } catch {
+    // A kernel without IPv6.
+    return false
+  }
 }
 
 const DIGEST_DIGITS = 12

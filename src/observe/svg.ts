@@ -2,6 +2,7 @@
 // trouble. No script, no font of its own, colours for light and dark pages. Pure.
 
 import type { ObservedCounts } from '../dataplane/observation.js'
+import { listed } from '../host/host-error.js'
 import { limits, type Observation, percent } from './report.js'
 
 const WIDTH = 860
@@ -13,6 +14,7 @@ const CHART_GAP = 66
 const TOP = 92
 const ROW_HEIGHT = 22
 const MAX_ROWS = 10
+const SHOWN_VIPS = 3
 
 const STYLE = `
 text { font-family: system-ui, -apple-system, "Segoe UI", Roboto, Helvetica, Arial, sans-serif; font-size: 12px; fill: #1f2328 }
@@ -40,15 +42,16 @@ const CHARTS = [
 
 export function observationSvg(of: Observation): string {
   const rows = of.prefixes.filter(({ middle, stalled }) => middle + stalled > 0).slice(0, MAX_ROWS)
+  const title = `Connections of ${listed(of.vips, SHOWN_VIPS)}`
   const tableTop = TOP + CHARTS.length * (CHART_HEIGHT + CHART_GAP)
   const height = tableTop + (rows.length + 2) * ROW_HEIGHT + MARGIN
   const summary = `${of.begun} connections began; ${of.middle} arrived in the middle (${percent(of.middleShare)}), ${of.stalled} stalled half open (${percent(of.stalledShare)})`
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" role="img" aria-labelledby="title desc">
-<title id="title">Connections of ${xml(of.vips.join(', '))}</title>
+<title id="title">${xml(title)}</title>
 <desc id="desc">${xml(summary)}</desc>
 <style>${STYLE}</style>
 <rect class="page" width="${WIDTH}" height="${height}"/>
-${text('title', MARGIN, 36, `Connections of ${of.vips.join(', ')}`)}
+${text('title', MARGIN, 36, title)}
 ${text('note', MARGIN, 58, `${of.from}, ${of.seconds.toFixed(0)} s: ${summary}`)}
 ${CHARTS.map(({ key, title }, i) => chart(of, key, title, TOP + i * (CHART_HEIGHT + CHART_GAP))).join('\n')}
 ${table(rows, tableTop)}

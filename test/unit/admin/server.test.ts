@@ -44,7 +44,7 @@ t.test('any other path is 404 with the list of paths', async (t) => {
   for (const path of ['/', '/metrics/', '/constructor', '/../metrics%00', '//healthz']) {
     const response = await fetch(`${url}${path}`)
     t.equal(response.status, 404, path)
-    t.equal(await response.text(), 'no such page; there are:\n/metrics\n/healthz\n', path)
+    t.equal(await response.text(), 'no such page; there are:\n/metrics\n/healthz\n/explain\n', path)
   }
 })
 

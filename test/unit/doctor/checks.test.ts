@@ -133,6 +133,26 @@ t.test(
   },
 )
 
+t.test(
+  'on a backend that leaves decapsulation to the kernel its tunnel devices count',
+  async (t) => {
+    const links = [...well.links, { device: 'tunl0', mtu: 1480, up: true, etherType: false }]
+    const backend = {
+      side: 'backend',
+      links,
+      vips: [],
+      sysctl: (path: string) => (path.includes('/tunl0/') ? '1' : '0'),
+    } as const
+    t.same(unwell({ ...backend, live: null }), ['rp_filter warning', 'agreement unknown'])
+    t.same(unwell({ ...backend, live: { ...live, peers: new Map() } }), ['agreement unknown'])
+    t.same(unwell({ ...backend, live: null, listens: false, sysctl: () => '0' }), [
+      'running warning',
+      'gue wrong',
+      'agreement unknown',
+    ])
+  },
+)
+
 t.test('the exit code is that of the worst finding', async (t) => {
   const of = (...statuses: readonly ('ok' | 'unknown' | 'warning' | 'wrong')[]) =>
     exitCodeOf(statuses.map((status) => ({ check: 'x', status, found: '', todo: '' })))
