@@ -145,14 +145,14 @@ bool sc_explain_flow(struct sc_node *node, const struct sc_packet *p, uint64_t *
 static void tell_inputs(const struct sc_node *node, struct sc_explanation *e)
 {
 	const struct sc_generation *g = node->g;
-	const uint32_t pool = g->services[e->service].pool;
+	const uint32_t table = g->services[e->service].table;
 	const struct sc_refusal *refusal = &node->refusals[(uint32_t)e->flow & (SC_NEGATIVE_SLOTS - 1)];
 
 	for (uint16_t pop = 0; pop < g->npops; pop++)
 		e->home[pop] = sc_home(node, e->flow, pop);
-	e->slots = g->pools[pool].size;
+	e->slots = g->pools[table].size;
 	e->slot = e->slots ? sc_maglev_slot(e->flow, e->slots) : 0;
-	e->choice = sc_maglev(g, pool, e->flow);
+	e->choice = sc_maglev(g, table, e->flow);
 	tell_flow(node, e->flow, &e->before);
 	e->filled = node->filled;
 	e->certain = sc_certain(node, 0, &e->missing);

@@ -147,6 +147,20 @@ TEST("what a copy says of a packet is what the node then does with it, and askin
 	fleet_stop(&f);
 }
 
+enum { OWN_SLOTS = 7 };
+
+/* The service has a Maglev table of its own, in which the PoP's last backend has every slot. */
+static void own_table(const struct fleet *f, struct plan *p, int pop, int self)
+{
+	(void)self;
+	p->h.pools = 2;
+	p->h.slots = FLEET_SLOTS + OWN_SLOTS;
+	p->pool[1] = (struct sc_pool_row){ .first = FLEET_SLOTS, .size = OWN_SLOTS };
+	p->service[0].table = 1;
+	for (int i = 0; i < OWN_SLOTS; i++)
+		p->slot[FLEET_SLOTS + i] = (uint16_t)(pop * f->backends_per_pop - 1);
+}
+
 TEST("an explanation names the flow's home, its Maglev slot, its entry and what leaves")
 {
 	struct fleet f;
@@ -155,7 +169,9 @@ TEST("an explanation names the flow's home, its Maglev slot, its entry and what 
 	uint32_t len;
 	uint64_t flow = fleet_flow(CLIENT, 1234);
 
-	fleet_start(&f, 2, 1, 2, 1024);
+	fleet_shape(&f, 2, 1, 2);
+	f.change = own_table;
+	fleet_begin(&f, 1024);
 	fleet_run(&f, 5 * SC_S);
 	len = client_tcp(b, CLIENT, 1234, SYN, 0);
 	ask(&f, 0, b, len, t);
@@ -164,8 +180,10 @@ TEST("an explanation names the flow's home, its Maglev slot, its entry and what 
 	CHECK_EQ(t->e.flow, flow);
 	CHECK_EQ(t->e.home[0], 0);
 	CHECK_EQ(t->e.home[1], 1);
-	CHECK_EQ(t->e.slots, FLEET_SLOTS);
-	CHECK_EQ(t->e.slot, sc_maglev_slot(flow, FLEET_SLOTS));
+	CHECK_EQ(t->e.slots, OWN_SLOTS);
+	CHECK_EQ(t->e.slot, sc_maglev_slot(flow, OWN_SLOTS));
+	CHECK_EQ(t->e.choice, 1);
+	CHECK_EQ(t->e.after.backend, fleet_backend_id(1, 2));
 	CHECK(!t->e.before.known);
 	CHECK(t->e.after.known);
 	CHECK_EQ(t->e.after.state, SC_FLOW_HALF_OPEN);
