@@ -87,8 +87,7 @@ void sc_node_free(struct sc_node *node)
 	free(node);
 }
 
-/* Every call begins here. */
-static void enter(struct sc_node *node, uint64_t now_us, struct sc_out *out)
+void sc_enter(struct sc_node *node, uint64_t now_us, struct sc_out *out)
 {
 	node->now_us = now_us;
 	node->tick = sc_tick(now_us);
@@ -105,13 +104,13 @@ static void enter(struct sc_node *node, uint64_t now_us, struct sc_out *out)
 void sc_forward(struct sc_node *node, struct sc_packet *burst, unsigned int n, uint64_t now_us,
 		struct sc_out *out)
 {
-	enter(node, now_us, out);
+	sc_enter(node, now_us, out);
 	sc_forward_burst(node, burst, n);
 }
 
 void sc_timers(struct sc_node *node, uint64_t now_us, struct sc_out *out)
 {
-	enter(node, now_us, out);
+	sc_enter(node, now_us, out);
 	sc_peers_timers(node);
 	sc_sweep(node);
 	sc_survey_timers(node);

@@ -183,7 +183,17 @@ static inline bool sc_allows(const struct sc_node *node, struct sc_rate *rate, u
 struct sc_counts sc_counts_of(uint64_t *counters, const struct sc_generation *g);
 uint32_t sc_scratch_size(const struct sc_generation *g);
 
+/* Every call begins with it. */
+void sc_enter(struct sc_node *node, uint64_t now_us, struct sc_out *out);
+
 /* forward.c. */
+
+/* One packet's whole way, from node and packet: the drop's reason, which is yet to be
+ * counted. */
+enum sc_reason sc_way_of(struct sc_way *w);
+
+/* Which service, and the flow id by its rules. */
+enum sc_reason sc_match_service(struct sc_way *w);
 void sc_forward_burst(struct sc_node *node, struct sc_packet *burst, unsigned int n);
 
 /* out.c: places for what leaves. */

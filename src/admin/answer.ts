@@ -16,7 +16,7 @@ export interface Answer {
 
 /** A page is read (GET, HEAD) or changes something (POST, with JSON). */
 export type Page =
-  | { readonly kind: 'read'; readonly read: () => Promise<Answer> | Answer }
+  | { readonly kind: 'read'; readonly read: (query: URLSearchParams) => Promise<Answer> | Answer }
   | { readonly kind: 'change'; readonly change: (body: unknown) => Promise<Answer> | Answer }
 
 /** By path. */

@@ -122,7 +122,7 @@ async function respond(
 async function answer(request: IncomingMessage, guard: Guard, pages: Pages): Promise<Answer> {
   const refused = guard.refuse(request)
   if (refused !== undefined) return refused
-  const [path = ''] = (request.url ?? '').split('?')
+  const [path = '', query = ''] = (request.url ?? '').split('?')
   const page = Object.hasOwn(pages, path) ? pages[path] : undefined
   if (page === undefined) {
     return refusal(404, `no such page; there are:\n${Object.keys(pages).join('\n')}`, {
@@ -135,7 +135,7 @@ async function answer(request: IncomingMessage, guard: Guard, pages: Pages): Pro
         return wrongMethod(`${path} can be read only (GET, HEAD)`, 'GET, HEAD')
       }
       if (hasBody(request)) return refusal(413, 'expected no body with GET', { close: true })
-      return await page.read()
+      return await page.read(new URLSearchParams(query))
     case 'change': {
       if (request.method !== 'POST') {
         return wrongMethod(`${path} changes something, expected POST`, 'POST')

@@ -8,6 +8,7 @@ import { commonPages } from '../admin/pages.js'
 import { type AdminServer, startAdmin } from '../admin/server.js'
 import type { AnnounceReport } from '../announce/report.js'
 import { loadAddon, type WorkerHandle } from '../dataplane/addon.js'
+import { explainPage } from '../explain/page.js'
 import { adminText, readAdminAddress } from '../fleet/admin-address.js'
 import type { HealthReport } from '../health/report.js'
 import type { Changes } from '../host/changes.js'
@@ -79,6 +80,7 @@ export class NodeAdmin {
         backends: () => (worker() === undefined ? this.files : plan()).pop.backends,
         stop: () => process.kill(process.pid, 'SIGTERM'),
       }),
+      '/explain': { kind: 'read', read: (query) => explainPage({ worker, plan }, query) },
     }
     const server = await startAdmin({
       listeners: [...this.#tcpListeners(), { kind: 'unix', path: state.socketPath }],
