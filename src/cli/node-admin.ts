@@ -2,6 +2,7 @@
 // listens before anything of the machine is changed; what other machines reach needs the token.
 
 import { parseAdminAddress } from '../admin/address.js'
+import type { Pages } from '../admin/answer.js'
 import type { Listener } from '../admin/listen.js'
 import { nodePages, wordsInForce } from '../admin/node-pages.js'
 import { commonPages } from '../admin/pages.js'
@@ -66,7 +67,7 @@ export class NodeAdmin {
 
   async open(changes: Changes): Promise<void> {
     const { worker, metrics, plan, log, state } = this.inputs
-    const pages = {
+    const pages: Pages = {
       ...commonPages({
         health: () => workerHealth(worker()),
         metrics: async () => ({
