@@ -94,7 +94,7 @@ export function makeStatus(made: Made = {}): StatusDocument {
     counters[table.length + 3 * (serviceRows.length + row)] = BigInt(of.packets ?? 0)
     counters[table.length + 3 * (serviceRows.length + row) + 2] = BigInt(of.newFlows ?? 0)
   }
-  const peers = fleet.pops.flatMap(({ id, nodes }) =>
+  const peers = fleet.pops.flatMap(({ id, nodes, backends }) =>
     nodes
       .filter(({ name }) => name !== node)
       .map(
@@ -108,7 +108,9 @@ export function makeStatus(made: Made = {}): StatusDocument {
           rttUs: 1234,
           unacked: 0,
           draining: false,
-          unserved: [],
+          unserved: serviceRows.flatMap(({ pool }, row) =>
+            backends.some((one) => one.pool === pool && one.weight > 0) ? [] : [row],
+          ),
         }),
       ),
   )
