@@ -4,6 +4,7 @@
 import { parseAdminAddress } from '../admin/address.js'
 import type { Listener } from '../admin/listen.js'
 import { nodePages, wordsInForce } from '../admin/node-pages.js'
+import { statusPage } from '../admin/page-files.js'
 import { commonPages } from '../admin/pages.js'
 import { type AdminServer, startAdmin } from '../admin/server.js'
 import { loadAddon, type WorkerHandle } from '../dataplane/addon.js'
@@ -63,6 +64,7 @@ export class NodeAdmin {
   async open(changes: Changes): Promise<void> {
     const { worker, metrics, plan, log, state } = this.inputs
     const pages = {
+      ...statusPage(),
       ...commonPages({
         health: () => workerHealth(worker()),
         metrics: async () => ({
