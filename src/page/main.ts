@@ -129,8 +129,7 @@ interface Fact {
 
 function factsOf({ status, rates }: View): readonly Fact[] {
   const { flows, publication, packets } = status
-  const knows = publication.filled ? 'filled' : publication.recalling ? 'recalling' : 'filling'
-  const certain = publication.certain ? 'certain' : 'not certain'
+  const filling = publication.recalling ? 'recalling' : 'filling'
   const fact = (name: string, value: string, detail: string): Fact => ({ name, value, detail })
   return [
     fact('From routers', `${per(rates.ingress_per_s)}/s`, `${grouped(packets.ingress)} packets`),
@@ -145,8 +144,8 @@ function factsOf({ status, rates }: View): readonly Fact[] {
     fact('Worker', percent(rates.busy), 'of one core'),
     fact(
       'Knowledge',
-      `${knows}, ${certain}`,
-      publication.withholds ? 'withholds handshakes: a flood' : 'of the fleet’s flows',
+      publication.filled ? (publication.certain ? 'certain' : 'not certain') : filling,
+      publication.withholds ? 'withholds handshakes: a flood' : 'of what flows there are',
     ),
     fact(
       'Configuration',

@@ -212,7 +212,7 @@ const probes: Table = {
 }
 
 const peers: Table = {
-  caption: 'The fleet’s other nodes, and what this node has heard from them',
+  caption: 'Peers: the fleet’s other nodes, and what this node has heard from them',
   columns: [
     left('Peer'),
     left('PoP'),
@@ -236,14 +236,15 @@ const peers: Table = {
   emptyText: () => 'The fleet has no other nodes.',
 }
 
-export function peerWord({ up, filled, reports_filled }: PeerStatus): string {
+export function peerWord({ up, filled, reports_filled, draining }: PeerStatus): string {
   if (!up) return 'down'
+  if (draining) return 'draining'
   if (!reports_filled) return 'up, filling itself'
   return filled ? 'up' : 'up, filling this node'
 }
 
-export function peerMark({ up, filled, reports_filled }: PeerStatus): Mark {
-  return up ? (filled && reports_filled ? 'good' : 'half') : 'bad'
+export function peerMark({ up, filled, reports_filled, draining }: PeerStatus): Mark {
+  return up ? (filled && reports_filled && !draining ? 'good' : 'half') : 'bad'
 }
 
 export function roundTrip({ up, round_trip_ms }: PeerStatus): string {

@@ -6,7 +6,9 @@ import { nodePages } from '../../../src/admin/node-pages.js'
 import { statusPage } from '../../../src/admin/page-files.js'
 import { startAdmin } from '../../../src/admin/server.js'
 import type { AnnounceReport } from '../../../src/announce/report.js'
+import { packGeneration } from '../../../src/dataplane/generation.js'
 import type { HealthReport } from '../../../src/health/report.js'
+import { withWords } from '../../../src/operator/apply.js'
 import { WordStore } from '../../../src/operator/store.js'
 import type { StatusDocument } from '../../../src/status/model.js'
 import { fleetOf, type Made, makeStatus, NOW_MS } from '../status/fixture.js'
@@ -93,6 +95,23 @@ const ANNOUNCED: AnnounceReport = {
   trouble: undefined,
 }
 
+/** As health and words make it. */
+const GENERATION = packGeneration(
+  withWords(FLEET, {
+    node: 'ready',
+    backends: new Map([
+      [idOf('ams-web-3'), 'maintenance'],
+      [idOf('ams-web-4'), 'draining'],
+    ]),
+  }),
+  {
+    kind: 'node',
+    nodeId: FLEET.pops[0]?.nodes[0]?.id ?? 0,
+    keys: [{ id: 1, key: new Uint8Array(16) }],
+  },
+  1500,
+)
+
 /** Sums over the seconds before `s` of a rate of each. */
 function summed(s: number, rateAt: (second: number) => number): number {
   let sum = 0
@@ -172,6 +191,7 @@ export function storyAt(s: number, more: Made = {}): StatusDocument {
       ...more.view,
     },
     more: {
+      generation: GENERATION,
       health: HEALTH,
       announce: ANNOUNCED,
       ...more.more,
