@@ -192,7 +192,7 @@ function pathBetween(from: Element, to: Element, frame: DOMRect): string {
       reach: sign.height / 2 + 2,
     }
   }) as [Spot, Spot]
-  if (a.left === b.left && a.right === b.right) {
+  if (from.closest('.pop') === to.closest('.pop')) {
     return `M${a.sign} ${a.y + a.reach}V${b.y - b.reach}`
   }
   if (b.left >= a.right) {

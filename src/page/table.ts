@@ -1,7 +1,7 @@
 // Draws a table of tables.ts. Called by main.ts. Guarantees: it stays a table for screen readers when the style sheet makes
 // cards of its rows (a narrow place), which is why its parts name their roles.
 
-import { keyed, make, makeMark, setAttribute, setMark, setText } from './dom.js'
+import { keyed, make, makeMark, setMark, setText } from './dom.js'
 import type { View } from './history.js'
 import type { Cell, Column, Row, Table } from './tables.js'
 
@@ -48,10 +48,15 @@ const side = (right: boolean | undefined): Readonly<Record<string, string>> =>
   right === true ? { class: 'right' } : {}
 
 function makeRow(columns: readonly Column[]): HTMLTableRowElement {
-  const cells = columns.map(({ head, right }, i) =>
+  const cells = columns.map(({ head, right, wide }, i) =>
     i === 0
       ? make('th', { scope: 'row', role: 'rowheader', ...side(right) })
-      : make('td', { role: 'cell', 'data-head': head, ...side(right) }),
+      : make('td', {
+          role: 'cell',
+          'data-head': head,
+          ...(wide ? { 'data-wide': '' } : {}),
+          ...side(right),
+        }),
   )
   return make('tr', { role: 'row' }, ...cells)
 }
@@ -77,7 +82,6 @@ function updateCell(place: HTMLTableCellElement, { text, mark, detail, bar }: Ce
   if (fill !== null) fill.style.width = `${100 * Math.min(1, bar ?? 0)}%`
   const words = main.querySelector('.text')
   if (words !== null) setText(words, text)
-  setAttribute(place, 'data-long', text.length > 24 ? '' : undefined)
   const below = place.querySelector('.detail')
   if (detail === undefined) below?.remove()
   else

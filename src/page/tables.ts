@@ -18,6 +18,8 @@ export interface Cell {
 export interface Column {
   readonly head: string
   readonly right?: boolean
+  /** Sentences: in a card it has a line of its own. */
+  readonly wide?: boolean
 }
 
 export interface Row {
@@ -106,7 +108,7 @@ const backends: Table = {
   columns: [
     left('Backend'),
     left('State'),
-    left('Checks'),
+    { head: 'Checks', wide: true },
     right('Weight'),
     left('Share'),
     right('Flows'),
@@ -164,7 +166,7 @@ function checksText({ checks }: BackendStatus): string {
 
 const announcements: Table = {
   caption: 'Announced prefixes, and why they are so',
-  columns: [left('Prefix'), left('State'), left('Since'), left('Why')],
+  columns: [left('Prefix'), left('State'), left('Since'), { head: 'Why', wide: true }],
   rowsOf: ({ status }) =>
     (status.announcements?.prefixes ?? []).map((prefix) => {
       const notes = [

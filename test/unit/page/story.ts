@@ -44,17 +44,17 @@ const idOf = (name: string): number =>
 const HEALTH: HealthReport = {
   backends: (
     [
-      ['ams-web-1', 'web', 'up', undefined, 1],
-      ['ams-web-2', 'web', 'up', undefined, 0.6],
-      ['ams-web-3', 'web', 'down', 'the status was 503, expected 200', 0],
-      ['ams-web-4', 'web', 'up', undefined, 1],
-      ['ams-dns-1', 'dns', 'up', undefined, 1],
+      ['ams-web-1', 'web', 'up', undefined, 1, 7200],
+      ['ams-web-2', 'web', 'up', undefined, 0.6, 24],
+      ['ams-web-3', 'web', 'down', 'the status was 503, expected 200', 0, 312],
+      ['ams-web-4', 'web', 'up', undefined, 1, 7200],
+      ['ams-dns-1', 'dns', 'up', undefined, 1, 86_000],
     ] as const
-  ).map(([name, service, state, why, share], i) => ({
+  ).map(([name, service, state, why, share, sinceS]) => ({
     backendId: idOf(name),
     service,
     state,
-    sinceMs: NOW_MS - [7_200_000, 24_000, 312_000, 7_200_000, 86_000_000][i]!,
+    sinceMs: NOW_MS - sinceS * 1000,
     why,
     lastMs: NOW_MS - 400,
     durationMs: 3,
