@@ -28,6 +28,9 @@
     return (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05)
   }
   const shown = (element) => {
+    for (let at = element; at !== null; at = at.parentElement) {
+      if (getComputedStyle(at).clipPath !== 'none') return false
+    }
     const { width, height } = element.getBoundingClientRect()
     return width > 1 && height > 1
   }

@@ -100,7 +100,11 @@ t.test('the page names and shows all that the status says', async (t) => {
   t.match(await rowOf(page, /^Peers/, /^fra-2/), ['fra', 'down', '–', '2', '0'])
   t.same(await rowOf(page, /operator said/, /^backend/), ['draining', '1 min 30 s'])
   t.match(await rowOf(page, /^Misrouted/, /^known here/), [/^[\d.]+k\/s$/, /^[\d,]+$/])
-  t.match(await rowOf(page, /^Dropped/, /^no_service/), [/^to no configured VIP/, '3.0/s', '2,122'])
+  t.match(await rowOf(page, /^Dropped/, /^no_service/), [
+    /^to no configured VIP/,
+    /^\d\.\d\/s$/,
+    '2,122',
+  ])
   const chart = page.getByRole('img', { name: 'Share of misrouted packets, last 10 minutes' })
   t.match(await chart.locator('.data').getAttribute('d'), /^M[\d. ]+(L[\d. ]+){5}$/)
   t.match(await page.locator('#chart-text').innerText(), /^Now \d+\.\d% .*highest \d+\.\d% since/)
