@@ -7,8 +7,8 @@ import { statusPage } from '../../../src/admin/page-files.js'
 import { startAdmin } from '../../../src/admin/server.js'
 import type { AnnounceReport } from '../../../src/announce/report.js'
 import { packGeneration } from '../../../src/dataplane/generation.js'
+import { AS_CONFIGURED } from '../../../src/fleet/readiness.js'
 import type { HealthReport } from '../../../src/health/report.js'
-import { withWords } from '../../../src/operator/apply.js'
 import { WordStore } from '../../../src/operator/store.js'
 import type { StatusDocument } from '../../../src/status/model.js'
 import { fleetOf, type Made, makeStatus, NOW_MS } from '../status/fixture.js'
@@ -95,21 +95,22 @@ const ANNOUNCED: AnnounceReport = {
   trouble: undefined,
 }
 
+const TAKEN_OUT = ['ams-web-3', 'ams-web-4']
+
 /** As health and words make it. */
 const GENERATION = packGeneration(
-  withWords(FLEET, {
-    node: 'ready',
-    backends: new Map([
-      [idOf('ams-web-3'), 'maintenance'],
-      [idOf('ams-web-4'), 'draining'],
-    ]),
-  }),
+  FLEET,
   {
     kind: 'node',
     nodeId: FLEET.pops[0]?.nodes[0]?.id ?? 0,
     keys: [{ id: 1, key: new Uint8Array(16) }],
   },
   1500,
+  {
+    ...AS_CONFIGURED,
+    weightOf: (service, backend) =>
+      TAKEN_OUT.includes(backend.name) ? 0 : AS_CONFIGURED.weightOf(service, backend),
+  },
 )
 
 /** Sums over the seconds before `s` of a rate of each. */
