@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { MAX_FLOW_TABLE_ENTRIES } from '../fleet/limits.js'
 
 /** SC_NATIVE_ABI of native/napi.c. */
-const ABI = 2
+const ABI = 3
 const ADDON_PATH = fileURLToPath(new URL('../../native/build/steadycast.node', import.meta.url))
 
 /** SC_PACKET_MAX of native/limits.h. */
@@ -160,6 +160,8 @@ export interface Addon {
   startBackend(settings: BackendSettings): WorkerHandle
   startSplitter(settings: SplitterSettings): WorkerHandle
   newNode(settings: NodeSettings): NodeHandle
+  /** sd_notify(3): one datagram to this socket. */
+  notify(socket: string, text: string): void
   flowId(flow: FlowTuple): bigint
   xxh64(data: Uint8Array, seed: bigint): bigint
 }
@@ -224,6 +226,7 @@ type Raw = {
     proto: number,
     seed: bigint,
   ): bigint
+  notify(socket: string, text: string): void
 } & Pick<Addon, 'counterTable' | 'xxh64'>
 
 let loaded: Addon | undefined
@@ -277,6 +280,7 @@ function bind(raw: Raw): Addon {
       checkNode(generation, bootId, flowEntries)
       return coded(() => node(raw.newNode(generation, bootId, flowEntries)))
     },
+    notify: (socket, text) => coded(() => raw.notify(socket, text)),
     flowId: ({ src, dst, sport, dport, proto, seed }) => {
       checkBytes('src', src, ADDRESS_BYTES)
       checkBytes('dst', dst, ADDRESS_BYTES)

@@ -213,7 +213,7 @@ class Node {
   }
 
   async open(): Promise<void> {
-    const { log, changes, reloads } = this.context
+    const { log, changes, reloads, supervisor } = this.context
     const { self, pop, fleet, vips, mtu } = this.#plan
     await bringUp(this.#device)
     const removed = await this.#vips.settle(vips, mtu, self.address)
@@ -237,6 +237,7 @@ class Node {
     const timer = setInterval(() => reloads.between(() => this.#letGo()), DEPARTED_LOOK_MS)
     changes.add('look at departed backends', () => clearInterval(timer))
     reloads.serve(() => this.#reload())
+    supervisor.serve(`node ${self.name} of PoP ${pop.name} is running`, this.#worker)
   }
 
   async #reload(): Promise<readonly string[]> {
