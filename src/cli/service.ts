@@ -42,7 +42,7 @@ export async function runService(
   try {
     const started = await start(stepsOf({ log, changes, reloads, supervisor, fail: ending.fail }), ending)
     const why = await ending.promise
-    supervisor.stopping()
+    supervisor.stopping(why.kind === 'failure' ? messageOf(why.error) : undefined)
     if (why.kind === 'signal') log.info({ signal: why.signal }, 'stopping')
     await reloads.end()
     await changes.takeBack(started ? 'stop' : 'failed start', (what, error) =>
@@ -108,3 +108,5 @@ function watchForEnding(): EndingWatch {
     },
   }
 }
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : `${error}`)

@@ -104,9 +104,10 @@ export class Supervisor {
     this.look()
   }
 
-  stopping(): void {
+  /** `why`: when nobody told it to. */
+  stopping(why?: string): void {
     if (this.#stopping) return
-    this.#tell(['STOPPING=1'], 'stopping')
+    this.#tell(['STOPPING=1'], why ?? 'stopping')
     this.#stopping = true
     clearInterval(this.#timer)
   }
