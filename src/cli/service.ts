@@ -40,7 +40,10 @@ export async function runService(
   const onHangup = () => reloads.request()
   process.on('SIGHUP', onHangup)
   try {
-    const started = await start(stepsOf({ log, changes, reloads, supervisor, fail: ending.fail }), ending)
+    const started = await start(
+      stepsOf({ log, changes, reloads, supervisor, fail: ending.fail }),
+      ending,
+    )
     const why = await ending.promise
     supervisor.stopping(why.kind === 'failure' ? messageOf(why.error) : undefined)
     if (why.kind === 'signal') log.info({ signal: why.signal }, 'stopping')

@@ -23,8 +23,6 @@ export interface SupervisorOptions {
   readonly nowUs: () => bigint
 }
 
-
-
 export class Supervisor {
   readonly #options: SupervisorOptions | undefined
   #timer: NodeJS.Timeout | undefined

@@ -17,6 +17,7 @@ const PACKAGES = {
   nft: 'nftables',
   nginx: 'nginx-light',
   nsenter: 'util-linux',
+  python3: 'python3',
   setpriv: 'util-linux',
   unshare: 'util-linux',
 } as const
