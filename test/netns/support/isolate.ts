@@ -13,9 +13,11 @@ const AS_OWN_ROOT = ['--user', '--map-root-user']
 /** Debian's packages of the programs that tests use. */
 const PACKAGES = {
   curl: 'curl',
+  dig: 'bind9-dnsutils',
   ip: 'iproute2',
   nft: 'nftables',
   nginx: 'nginx-light',
+  nsd: 'nsd',
   nsenter: 'util-linux',
   python3: 'python3',
   setpriv: 'util-linux',
