@@ -12,8 +12,7 @@ static uint16_t backend_pop(const struct sc_node *node, uint32_t backend)
 	return sc_place_of(node->g, backend).pop;
 }
 
-/* Whether this node answers for the flow: its backend is here, and so is its home. */
-static bool owned(const struct sc_node *node, const struct sc_flow_entry *e)
+bool sc_owned(const struct sc_node *node, const struct sc_flow_entry *e)
 {
 	return !e->cached && backend_pop(node, e->backend) == node->g->own_pop &&
 	       sc_home(node, e->flow, node->g->own_pop) == node->g->self;
@@ -29,7 +28,7 @@ static uint32_t life_s(const struct sc_node *node, const struct sc_flow_entry *e
 
 	if (e->cached)
 		return SC_OWNER_CACHE_S;
-	if (!owned(node, e))
+	if (!sc_owned(node, e))
 		return SC_COPY_S;
 	switch ((enum sc_flow_state)e->state) {
 	case SC_FLOW_HALF_OPEN:
@@ -41,7 +40,7 @@ static uint32_t life_s(const struct sc_node *node, const struct sc_flow_entry *e
 	}
 }
 
-static bool expired(const struct sc_node *node, const struct sc_flow_entry *e)
+bool sc_expired(const struct sc_node *node, const struct sc_flow_entry *e)
 {
 	uint32_t idle = sc_flow_idle(e, node->tick);
 
@@ -51,7 +50,7 @@ static bool expired(const struct sc_node *node, const struct sc_flow_entry *e)
 void sc_end_flow(struct sc_node *node, struct sc_flow_entry *e)
 {
 	struct sc_flow_entry gone = *e;
-	bool tell = owned(node, e);
+	bool tell = sc_owned(node, e);
 
 	sc_flow_remove(&node->table, e);
 	if (tell)
@@ -68,7 +67,7 @@ struct sc_flow_entry *sc_known(struct sc_node *node, uint64_t flow)
 {
 	struct sc_flow_entry *e = sc_flow_find(&node->table, flow);
 
-	if (e && expired(node, e)) {
+	if (e && sc_expired(node, e)) {
 		expire(node, e);
 		return NULL;
 	}
@@ -137,7 +136,7 @@ static struct sc_flow_entry *insert(struct sc_node *node, uint64_t flow, uint32_
 		sc_count(node, counter[evicted]);
 		if (gone.state != SC_FLOW_HALF_OPEN) {
 			node->forgot_us = node->now_us;
-		} else if (owned(node, &gone)) {
+		} else if (sc_owned(node, &gone)) {
 			node->withheld_us = node->now_us;
 			sc_publish(node, &gone, SC_FLOW_NONE);
 		} else {
@@ -203,15 +202,17 @@ void sc_witness(struct sc_node *node, struct sc_flow_entry *e, const struct sc_w
 
 /* Whether a record of the same backend tells nothing that the entry does not know. That
  * it seems to be of another, younger life does not make it news: ages drift by a tick
- * with every teller. Of what was heard at the same time the higher state is the later,
- * but a closing flow that lives on, or begins anew, by its owner's word. */
+ * with every teller. No life goes back into its handshake; else the owner's word counts. */
 static bool outdated(const struct sc_node *node, const struct sc_flow_entry *e, const struct sc_record *r,
 		     uint16_t heard, bool other_life, bool owner_says)
 {
 	uint16_t mine = sc_flow_idle(e, node->tick), said = (uint16_t)(node->tick - heard);
-	bool revived = owner_says && e->state == SC_FLOW_CLOSING;
 
-	return !e->cached && (said > mine || (said == mine && !other_life && !revived && r->state < e->state));
+	if (e->cached)
+		return false;
+	if (!other_life && r->state == SC_FLOW_HALF_OPEN && e->state == SC_FLOW_ESTABLISHED)
+		return true;
+	return !owner_says && (said > mine || (said == mine && !other_life && r->state < e->state));
 }
 
 /* Of two claims to a flow, whose stays: one past its handshake, else the younger, else
@@ -250,6 +251,8 @@ static void merge_record(struct sc_node *node, struct sc_flow_entry *e, const st
 		return;
 	} else if (outdated(node, e, r, heard, other_life, owner_says)) {
 		return;
+	} else if (!e->cached && !other_life && sc_flow_idle(e, node->tick) < (uint16_t)(node->tick - heard)) {
+		heard = e->seen;
 	}
 	e->backend = r->backend;
 	e->timeouts = 0;
@@ -323,7 +326,7 @@ void sc_take_record(struct sc_node *node, const struct sc_record *r, uint16_t or
 	e->seen = heard;
 	sc_flow_set_age(e, node->tick, r->age);
 	/* This node had forgotten what is its own: others may lean on its word again. */
-	if (owned(node, e))
+	if (sc_owned(node, e))
 		sc_publish(node, e, e->state);
 }
 
@@ -359,7 +362,7 @@ void sc_take_back(struct sc_node *node, const struct sc_flow_entry *left)
 	struct sc_flow_entry past = *left, *e;
 
 	past.timeouts = 0;	/* classes were another generation's */
-	if (expired(node, &past))
+	if (sc_expired(node, &past))
 		return;
 	e = sc_known(node, past.flow);
 	if (e && (!e->cached || e->backend != past.backend))
@@ -377,23 +380,6 @@ void sc_take_back(struct sc_node *node, const struct sc_flow_entry *left)
 	sc_count(node, SC_C_flows_recalled);
 }
 
-static void count_flow(struct sc_node *node, const struct sc_flow_entry *e)
-{
-	uint16_t backend = sc_find_backend(node->g, e->backend);
-
-	if (backend != SC_NO_ROW && !e->cached)
-		node->census[backend]++;
-}
-
-/* The sweep has passed every bucket: what it counted is what there is. */
-static void end_census(struct sc_node *node)
-{
-	for (uint32_t i = 0; i < node->g->h.backends; i++) {
-		node->counts.flows[i] = node->census[i];
-		node->census[i] = 0;
-	}
-}
-
 enum { SWEEP_S = 60, SWEEPS_PER_REPUBLICATION = SC_REPUBLISH_S / SWEEP_S };
 
 static void sweep_bucket(struct sc_node *node, uint32_t bucket)
@@ -405,13 +391,12 @@ static void sweep_bucket(struct sc_node *node, uint32_t bucket)
 
 		if (e->state == SC_FLOW_NONE)
 			continue;
-		if (expired(node, e)) {
+		if (sc_expired(node, e)) {
 			expire(node, e);
 			continue;
 		}
-		count_flow(node, e);
 		sc_flow_set_age(e, node->tick, sc_flow_age(e, node->tick));
-		if (republish && e->state != SC_FLOW_HALF_OPEN && owned(node, e))
+		if (republish && e->state != SC_FLOW_HALF_OPEN && sc_owned(node, e))
 			sc_publish(node, e, e->state);
 	}
 }
@@ -434,7 +419,5 @@ void sc_sweep(struct sc_node *node)
 		node->sweep_next = (node->sweep_next + 1) & node->table.mask;
 		if (node->sweep_next == 0)
 			node->sweep_pass++;
-		if (node->sweep_next == node->census_from)
-			end_census(node);
 	}
 }

@@ -12,7 +12,6 @@
 #include "flow_id.h"
 #include "state.h"
 
-static enum sc_reason find_service(struct sc_way *w);
 static enum sc_reason stateless(struct sc_way *w);
 static enum sc_reason ingress(struct sc_way *w);
 static enum sc_reason home(struct sc_way *w);
@@ -21,7 +20,7 @@ static enum sc_reason owner(struct sc_way *w);
 static enum sc_reason plain(struct sc_way *w);
 static bool has_state(const struct sc_way *w);
 
-static enum sc_reason way_of(struct sc_way *w)
+enum sc_reason sc_way_of(struct sc_way *w)
 {
 	enum sc_reason r;
 
@@ -39,7 +38,7 @@ static enum sc_reason way_of(struct sc_way *w)
 	} else if (sc_addr_eq(&w->ip.dst, &w->node->self)) {
 		return SC_DROP_not_ours;
 	}
-	if ((r = find_service(w)) != SC_OK)
+	if ((r = sc_match_service(w)) != SC_OK)
 		return r;
 	if (w->verb == SC_VERB_PLAIN)
 		return plain(w);
@@ -60,6 +59,9 @@ static enum sc_reason way_of(struct sc_way *w)
 		sc_count(w->node, SC_C_relay_received);
 		return has_state(w) ? relayed(w) : stateless(w);
 	default:
+		/* Its own connections through the VIP tell nothing of who routes packets here. */
+		if (!sc_addr_eq(&w->ip.src, &w->node->self))
+			sc_count(w->node, SC_C_ingress_packets);
 		return has_state(w) ? ingress(w) : stateless(w);
 	}
 }
@@ -68,7 +70,7 @@ void sc_forward_burst(struct sc_node *node, struct sc_packet *burst, unsigned in
 {
 	for (unsigned int i = 0; i < n; i++) {
 		struct sc_way w = { .node = node, .packet = &burst[i], .origin = SC_NO_ROW };
-		enum sc_reason r = way_of(&w);
+		enum sc_reason r = sc_way_of(&w);
 
 		if (r != SC_OK)
 			sc_count(node, (unsigned int)r);
@@ -82,8 +84,7 @@ static bool has_state(const struct sc_way *w)
 	return w->ip.proto == SC_PROTO_TCP;
 }
 
-/* Which service, and the flow id by its rules. */
-static enum sc_reason find_service(struct sc_way *w)
+enum sc_reason sc_match_service(struct sc_way *w)
 {
 	const struct sc_generation *g = w->node->g;
 	struct sc_parsed *ip = &w->ip;

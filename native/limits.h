@@ -41,6 +41,8 @@ enum {
 	SC_WALK_BUCKETS = 1 << 15,	/* looked at for all peers together, per call of the timers */
 
 	SC_SWEEP_BUCKETS = 1 << 17,	/* swept in one call of the timers, after a pause */
+	/* Counting the flows of each backend. */
+	SC_SURVEY_BUCKETS = 1 << 12,	/* looked at per call of the timers */
 
 	/* What a node sends of its own accord, at most. */
 	SC_ICMP_PER_S = 100,	/* packet too big */
@@ -64,6 +66,7 @@ enum {
 #define SC_OWNER_CACHE_S	30		/* an ingress node trusts OWNER this long */
 #define SC_COPY_S		900		/* a copy lives this long without republication */
 #define SC_REPUBLISH_S		300		/* the owner republishes living entries this often */
+#define SC_SURVEY_US		(60 * SC_S)	/* between two surveys that nobody asked for */
 #define SC_RECALL_S		SC_COPY_S	/* a table that was left alone for longer is not recalled */
 #define SC_RECALL_BESIDE_S	60		/* nor, for longer than this, flows whose owner node answers */
 

@@ -214,6 +214,34 @@ static napi_value node_look(napi_env env, napi_callback_info info)
 	return make_view(env, &view);
 }
 
+/* (now in microseconds): as if all of the fleet were well */
+static napi_value node_assume(napi_env env, napi_callback_info info)
+{
+	struct node_handle *h;
+	uint64_t now;
+	struct call c;
+
+	if (get_call(env, info, &c) && (h = get_handle(env, c.self, &node_tag)) &&
+	    get_bigint(env, c.arg[0], &now))
+		sc_explain_assume(h->node, now);
+	return NULL;
+}
+
+/* (packet, now in microseconds) */
+static napi_value node_explain(napi_env env, napi_callback_info info)
+{
+	struct node_handle *h;
+	const uint8_t *data;
+	uint64_t now;
+	struct call c;
+	size_t len;
+
+	if (!get_call(env, info, &c) || !(h = get_handle(env, c.self, &node_tag)) ||
+	    !sc_napi_get_packet(env, c.arg[0], &data, &len) || !get_bigint(env, c.arg[1], &now))
+		return NULL;
+	return sc_napi_explain(env, h->node, data, len, now);
+}
+
 /* (generation, boot id, flow entries) */
 static napi_value new_node(napi_env env, napi_callback_info info)
 {
@@ -221,6 +249,8 @@ static napi_value new_node(napi_env env, napi_callback_info info)
 		{ .utf8name = "forward", .method = node_forward, .attributes = napi_enumerable },
 		{ .utf8name = "timers", .method = node_timers, .attributes = napi_enumerable },
 		{ .utf8name = "look", .method = node_look, .attributes = napi_enumerable },
+		{ .utf8name = "assume", .method = node_assume, .attributes = napi_enumerable },
+		{ .utf8name = "explain", .method = node_explain, .attributes = napi_enumerable },
 	};
 	struct sc_node_options options = { 0 };
 	struct sc_generation *g;
@@ -242,7 +272,7 @@ static napi_value new_node(napi_env env, napi_callback_info info)
 			finalize_node(env, h, NULL);
 		return fail(env, err, "node");
 	}
-	object = make_handle(env, h, &node_tag, finalize_node, methods, 3);
+	object = make_handle(env, h, &node_tag, finalize_node, methods, 5);
 	if (object && !set_counters(env, object, h->counters))
 		return failed(env);
 	return object;
@@ -329,6 +359,9 @@ static const napi_property_descriptor sc_napi_exports[] = {
 	METHOD("notify", sc_napi_notify),
 	METHOD("flowId", flow_id),
 	METHOD("xxh64", xxh64),
+	METHOD("openPcap", sc_napi_open_pcap),
+	METHOD("observeDevice", sc_napi_observe_device),
+	METHOD("observePcap", sc_napi_observe_pcap),
 };
 
 NAPI_MODULE_INIT()

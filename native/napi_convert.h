@@ -308,7 +308,8 @@ static inline napi_value make_view(napi_env env, const struct sc_node_view *v)
 	    set_bool(env, object, "filled", v->filled) &&
 	    set_bool(env, object, "certain", v->certain) &&
 	    set_bool(env, object, "withholds", v->withholds) &&
-	    set_bool(env, object, "recalling", v->recalling) && set_peers(env, object, v))
+	    set_bool(env, object, "recalling", v->recalling) &&
+	    (v->counted_ms == UINT32_MAX || set_number(env, object, "countedMs", v->counted_ms)) && set_peers(env, object, v))
 		return object;
 	return failed(env);
 }

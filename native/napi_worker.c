@@ -88,6 +88,21 @@ static napi_value worker_status(napi_env env, napi_callback_info info)
 	return object;
 }
 
+/* Has the flows of each backend counted anew. */
+static napi_value worker_survey(napi_env env, napi_callback_info info)
+{
+	struct worker_handle *h;
+	struct call c;
+
+	if (!get_call(env, info, &c) || !(h = get_handle(env, c.self, &worker_tag)))
+		return NULL;
+	if (h->role != SC_WORKER_NODE)
+		return wrong(env, "expected a worker that is a node");
+	if (h->worker)
+		sc_worker_survey(h->worker);
+	return NULL;
+}
+
 /* (generation): the handle's counters are others afterwards. */
 static napi_value worker_adopt(napi_env env, napi_callback_info info)
 {
@@ -121,6 +136,50 @@ static napi_value worker_adopt(napi_env env, napi_callback_info info)
 	return set_counters(env, c.self, fresh) ? NULL : failed(env);
 }
 
+/* (generation that it goes by, packet): runs the packet in a copy of the node */
+static napi_value worker_explain(napi_env env, napi_callback_info info)
+{
+	const struct sc_node_options options = { .boot_id = 1, .flow_entries = 1 };
+	struct sc_generation *g = NULL;
+	struct counters *counters = NULL;
+	struct sc_node *copy = NULL;
+	napi_value result = NULL;
+	struct worker_handle *h;
+	struct sc_packet p;
+	const uint8_t *data;
+	uint64_t flow;
+	struct call c;
+	size_t len;
+	int err;
+
+	if (!get_call(env, info, &c) || !(h = get_handle(env, c.self, &worker_tag)) ||
+	    !sc_napi_get_packet(env, c.arg[1], &data, &len))
+		return NULL;
+	if (h->role != SC_WORKER_NODE)
+		return wrong(env, "expected a worker that is a node");
+	if (!h->worker)
+		return fail(env, -ESHUTDOWN, "worker");
+	if (!(g = load_generation(env, c.arg[0])))
+		return NULL;
+	counters = new_counters(sc_counter_slots(g));
+	err = counters ? sc_node_new(&options, g, counters->values, &copy) : -ENOMEM;
+	if (err) {
+		sc_generation_free(g);
+		drop_counters(counters);
+		return fail(env, err, "node");
+	}
+	p = (struct sc_packet){ .data = (uint8_t *)data, .len = (uint32_t)len };
+	sc_explain_flow(copy, &p, &flow);
+	err = sc_worker_copy(h->worker, copy, flow);
+	if (err)
+		fail(env, err, "worker");
+	else
+		result = sc_napi_explain(env, copy, data, len, 0);
+	sc_node_free(copy);
+	drop_counters(counters);
+	return result;
+}
+
 /* A handle without a worker yet. */
 static napi_value make_worker(napi_env env, size_t counters, enum sc_worker_role role,
 			      struct worker_handle **out)
@@ -129,6 +188,8 @@ static napi_value make_worker(napi_env env, size_t counters, enum sc_worker_role
 		{ .utf8name = "stop", .method = worker_stop, .attributes = napi_enumerable },
 		{ .utf8name = "status", .method = worker_status, .attributes = napi_enumerable },
 		{ .utf8name = "adopt", .method = worker_adopt, .attributes = napi_enumerable },
+		{ .utf8name = "survey", .method = worker_survey, .attributes = napi_enumerable },
+		{ .utf8name = "explain", .method = worker_explain, .attributes = napi_enumerable },
 	};
 	struct worker_handle *h = calloc(1, sizeof(*h));
 	napi_value object;
@@ -141,7 +202,7 @@ static napi_value make_worker(napi_env env, size_t counters, enum sc_worker_role
 	}
 	h->role = role;
 	napi_add_env_cleanup_hook(env, stop_worker, h);
-	object = make_handle(env, h, &worker_tag, finalize_worker, methods, 3);
+	object = make_handle(env, h, &worker_tag, finalize_worker, methods, 4);
 	if (object && !set_counters(env, object, h->counters))
 		return failed(env);
 	*out = h;

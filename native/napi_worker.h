@@ -3,6 +3,7 @@
 #ifndef SC_NAPI_WORKER_H
 #define SC_NAPI_WORKER_H
 
+#include "explain.h"
 #include "io/port.h"
 #include "napi_convert.h"
 
@@ -38,6 +39,18 @@ static inline bool get_node_options(napi_env env, napi_value boot_id, napi_value
 	       get_number(env, flow_entries, UINT32_MAX, &o->flow_entries);
 }
 
+/* napi_explain.c. node: where it was run. */
+napi_value sc_napi_explanation(napi_env env, const struct sc_node *node, const struct sc_explanation *e);
+
+/* Runs a packet of at most SC_PACKET_MAX bytes through a node in memory. */
+napi_value sc_napi_explain(napi_env env, struct sc_node *node, const uint8_t *data, size_t len, uint64_t now_us);
+
+/* A Uint8Array that is a packet, or thrown. */
+bool sc_napi_get_packet(napi_env env, napi_value v, const uint8_t **data, size_t *len);
+
+napi_value sc_napi_observe_device(napi_env env, napi_callback_info info);
+napi_value sc_napi_observe_pcap(napi_env env, napi_callback_info info);
+napi_value sc_napi_open_pcap(napi_env env, napi_callback_info info);
 napi_value sc_napi_start_node(napi_env env, napi_callback_info info);
 napi_value sc_napi_start_backend(napi_env env, napi_callback_info info);
 napi_value sc_napi_start_splitter(napi_env env, napi_callback_info info);

@@ -6,7 +6,8 @@
 
 size_t sc_counter_slots(const struct sc_generation *g)
 {
-	return SC_COUNTER_COUNT + (size_t)SC_TRAFFIC_COUNT * (g->h.services + g->h.backends) + g->h.backends;
+	return SC_COUNTER_COUNT + (size_t)SC_TRAFFIC_COUNT * (g->h.services + g->h.backends) +
+	       (size_t)SC_CENSUS_COUNT * g->h.backends;
 }
 
 struct sc_counts sc_counts_of(uint64_t *counters, const struct sc_generation *g)
@@ -27,8 +28,8 @@ static int allocate(struct sc_node *node, uint32_t flow_entries)
 	node->scratch_size = sc_scratch_size(node->g);
 	node->scratch = malloc((size_t)SC_SCRATCH * node->scratch_size);
 	node->peers = sc_peers_new(node->g);
-	node->census = calloc(node->g->h.backends + 1u, sizeof(*node->census));
-	if (!node->scratch || !node->peers || !node->census)
+	node->survey.rows = sc_survey_rows(node->g);
+	if (!node->scratch || !node->peers || !node->survey.rows)
 		return -ENOMEM;
 	if (!node->memory)
 		return sc_flow_table_new(&node->table, flow_entries);
@@ -39,7 +40,7 @@ static int allocate(struct sc_node *node, uint32_t flow_entries)
 static void release(struct sc_node *node)
 {
 	sc_peers_free(node->peers, node->g->h.nodes);
-	free(node->census);
+	free(node->survey.rows);
 	free(node->scratch);
 	if (!node->memory)
 		sc_flow_table_free(&node->table);
@@ -86,8 +87,7 @@ void sc_node_free(struct sc_node *node)
 	free(node);
 }
 
-/* Every call begins here. */
-static void enter(struct sc_node *node, uint64_t now_us, struct sc_out *out)
+void sc_enter(struct sc_node *node, uint64_t now_us, struct sc_out *out)
 {
 	node->now_us = now_us;
 	node->tick = sc_tick(now_us);
@@ -104,15 +104,16 @@ static void enter(struct sc_node *node, uint64_t now_us, struct sc_out *out)
 void sc_forward(struct sc_node *node, struct sc_packet *burst, unsigned int n, uint64_t now_us,
 		struct sc_out *out)
 {
-	enter(node, now_us, out);
+	sc_enter(node, now_us, out);
 	sc_forward_burst(node, burst, n);
 }
 
 void sc_timers(struct sc_node *node, uint64_t now_us, struct sc_out *out)
 {
-	enter(node, now_us, out);
+	sc_enter(node, now_us, out);
 	sc_peers_timers(node);
 	sc_sweep(node);
+	sc_survey_timers(node);
 	if (node->memory)
 		sc_memory_mark(node->memory, now_us, node->filled);
 }
@@ -135,7 +136,6 @@ void sc_node_look(const struct sc_node *node, uint64_t now_us, struct sc_node_vi
 	const struct sc_generation *g = node->g;
 	uint64_t missing;
 
-	(void)now_us;
 	memset(view, 0, sizeof(*view));
 	view->flow_capacity = (node->table.mask + 1) * SC_FLOW_WAYS;
 	view->flows_half_open = node->table.count[SC_FLOW_HALF_OPEN];
@@ -145,6 +145,9 @@ void sc_node_look(const struct sc_node *node, uint64_t now_us, struct sc_node_vi
 	view->certain = node->started_us != 0 && sc_certain(node, 0, &missing);
 	view->withholds = sc_withholds(node);
 	view->recalling = node->recalls && !node->filled;
+	view->counted_ms = UINT32_MAX;
+	if (node->survey.counted_us != 0 && now_us - node->survey.counted_us < UINT32_MAX * SC_MS)
+		view->counted_ms = (uint32_t)((now_us - node->survey.counted_us) / SC_MS);
 	for (uint16_t i = 0; i < g->h.nodes; i++)
 		if (i != g->self)
 			look_at_peer(&node->peers[i], &g->nodes[i], &view->peers[view->npeers++]);

@@ -29,9 +29,16 @@ struct sc_node_options {
 
 /* How many uint64_t a node counts in: SC_COUNTER_COUNT fixed ones (reason.h), then
  * for every service row of g three (enum sc_traffic), then for every backend row
- * three, then for every backend row one: the flows that name it, counted within the
- * last minute. */
+ * three, then for each of enum sc_census as many as there are backend rows: the
+ * flows that name it, as last counted. */
 enum sc_traffic { SC_TRAFFIC_PACKETS, SC_TRAFFIC_BYTES, SC_TRAFFIC_NEW_FLOWS, SC_TRAFFIC_COUNT };
+enum sc_census {
+	SC_CENSUS_FLOWS,	/* in whatever role this node holds them, hearsay aside */
+	SC_CENSUS_OWNED,	/* of these, whose owner node this is: each flow of a PoP counts at one node */
+	SC_CENSUS_ACTIVE,	/* of those, with a packet within the last SC_OWNER_CACHE_S */
+	SC_CENSUS_OLDEST_S,	/* of the owned ones, how long ago the oldest began; SC_AGE_MAX ticks and more look alike */
+	SC_CENSUS_COUNT,
+};
 size_t sc_counter_slots(const struct sc_generation *g);
 
 /* Takes over g. counters: sc_counter_slots(g) values that outlive the node; only
@@ -45,6 +52,9 @@ void sc_node_free(struct sc_node *node);
  * in out or in exactly one drop counter. */
 void sc_forward(struct sc_node *node, struct sc_packet *burst, unsigned int n, uint64_t now_us,
 		struct sc_out *out);
+
+/* Flows are counted once a minute; this has it done again as soon as can be. */
+void sc_node_survey(struct sc_node *node);
 
 /* What is due by now: HELLOs, publications, resends, expiry. To be called every
  * SC_TIMER_US or so, however busy or idle the node is. */
@@ -87,6 +97,7 @@ struct sc_node_view {
 	uint8_t certain;	/* a "no" of this node would be certain */
 	uint8_t withholds;	/* half-open flows, lately: there is a flood */
 	uint8_t recalling;	/* what an earlier life left is still needed */
+	uint32_t counted_ms;	/* since the beginning of the last survey of flows; UINT32_MAX: none yet */
 	uint16_t npeers;
 	struct sc_peer_view peers[SC_MAX_NODES];
 };

@@ -102,7 +102,8 @@
 	X(publish_overflow, "publications given up because a peer's window was full")	\
 	X(publish_withheld, "half-open flows not published, because a flood begins more than the limit")	\
 	X(walks_started, "table walks begun for a peer")			\
-	X(walks_finished, "table walks finished for a peer")
+	X(walks_finished, "table walks finished for a peer")			\
+	X(ingress_packets, "packets for a service that came from elsewhere than a node")
 
 /* Kinds of counters come one after the other in one array of uint64_t. */
 enum sc_reason {

@@ -100,7 +100,16 @@ struct sc_rate {
 struct sc_counts {
 	uint64_t *service;		/* [services][SC_TRAFFIC_COUNT] */
 	uint64_t *backend;		/* [backends][SC_TRAFFIC_COUNT] */
-	uint64_t *flows;		/* [backends] */
+	uint64_t *flows;		/* [SC_CENSUS_COUNT][backends], enum sc_census */
+};
+
+/* A pass over the whole flow table that counts the flows of each backend. */
+struct sc_survey {
+	uint64_t *rows;			/* [SC_CENSUS_COUNT][backends] what it has counted so far */
+	uint32_t next;			/* bucket; 0: none is under way */
+	bool asked;			/* for another one */
+	uint64_t begun_us;		/* when the last one began, 0: none has */
+	uint64_t counted_us;		/* when the last one that came to its end had begun, 0: none has */
 };
 
 struct sc_node {
@@ -125,8 +134,7 @@ struct sc_node {
 	void *past;			/* what is to be recalled, NULL: nothing, or no more */
 	bool recalls;			/* there was something when it started */
 	uint32_t recall_next;		/* bucket of past */
-	uint32_t *census;		/* [backends] flows seen by the sweep since census_from */
-	uint32_t census_from;		/* bucket */
+	struct sc_survey survey;
 	uint32_t sweep_next;		/* bucket */
 	uint32_t sweep_pass;
 	uint64_t sweep_us;
@@ -175,7 +183,17 @@ static inline bool sc_allows(const struct sc_node *node, struct sc_rate *rate, u
 struct sc_counts sc_counts_of(uint64_t *counters, const struct sc_generation *g);
 uint32_t sc_scratch_size(const struct sc_generation *g);
 
+/* Every call begins with it. */
+void sc_enter(struct sc_node *node, uint64_t now_us, struct sc_out *out);
+
 /* forward.c. */
+
+/* One packet's whole way, from node and packet: the drop's reason, which is yet to be
+ * counted. */
+enum sc_reason sc_way_of(struct sc_way *w);
+
+/* Which service, and the flow id by its rules. */
+enum sc_reason sc_match_service(struct sc_way *w);
 void sc_forward_burst(struct sc_node *node, struct sc_packet *burst, unsigned int n);
 
 /* out.c: places for what leaves. */
@@ -205,6 +223,12 @@ bool sc_serving(const struct sc_node *node, uint16_t row);
 bool sc_holds(const struct sc_node *node, uint64_t flow, uint16_t backend_pop, uint16_t row);
 
 /* flows.c: what this node knows of flows, and what others tell it. */
+
+/* Whether this node answers for the flow: its backend is here, and so is its home. */
+bool sc_owned(const struct sc_node *node, const struct sc_flow_entry *e);
+
+/* Whether the entry has been silent for longer than it may. */
+bool sc_expired(const struct sc_node *node, const struct sc_flow_entry *e);
 
 /* The living entry of flow, expired ones taken away; NULL when unknown. */
 struct sc_flow_entry *sc_known(struct sc_node *node, uint64_t flow);
@@ -241,6 +265,10 @@ void sc_take_owner(struct sc_node *node, const struct sc_record *r, uint16_t ori
 struct sc_record sc_make_record(const struct sc_node *node, const struct sc_flow_entry *e,
 				enum sc_flow_state state);
 void sc_sweep(struct sc_node *node);
+
+/* survey.c: what a survey counts in; NULL: no memory. */
+uint64_t *sc_survey_rows(const struct sc_generation *g);
+void sc_survey_timers(struct sc_node *node);
 
 /* recall.c: goes on recalling; whether all is done. */
 bool sc_recall(struct sc_node *node);

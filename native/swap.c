@@ -12,7 +12,7 @@ struct sc_swap {
 	struct sc_peer *peers;
 	uint32_t npeers;
 	uint64_t *counters;	/* the caller's */
-	uint32_t *census;
+	uint64_t *survey_rows;
 	uint8_t *scratch;
 	uint32_t scratch_size;
 };
@@ -42,10 +42,10 @@ int sc_swap_prepare(const struct sc_node *node, struct sc_generation *g, uint64_
 		return -ENOMEM;
 	s->npeers = g->h.nodes;
 	s->peers = sc_peers_new(g);
-	s->census = calloc(g->h.backends + 1u, sizeof(*s->census));
+	s->survey_rows = sc_survey_rows(g);
 	s->scratch_size = sc_scratch_size(g);
 	s->scratch = malloc((size_t)SC_SCRATCH * s->scratch_size);
-	if (!s->peers || !s->census || !s->scratch) {
+	if (!s->peers || !s->survey_rows || !s->scratch) {
 		sc_swap_free(s);
 		return -ENOMEM;
 	}
@@ -78,7 +78,8 @@ static void count_on(const struct sc_node *node, const struct sc_swap *s)
 		if (was == SC_NO_ROW)
 			continue;
 		memcpy(to.backend + i * SC_TRAFFIC_COUNT, node->counts.backend + was * SC_TRAFFIC_COUNT, row_size);
-		to.flows[i] = node->counts.flows[was];
+		for (int c = 0; c < SC_CENSUS_COUNT; c++)
+			to.flows[c * g->h.backends + i] = node->counts.flows[c * old->h.backends + was];
 	}
 }
 
@@ -109,7 +110,7 @@ void sc_swap_apply(struct sc_node *node, struct sc_swap *s)
 {
 	struct sc_swap old = {
 		.g = node->g, .peers = node->peers, .npeers = node->g->h.nodes,
-		.census = node->census, .scratch = node->scratch, .scratch_size = node->scratch_size,
+		.survey_rows = node->survey.rows, .scratch = node->scratch, .scratch_size = node->scratch_size,
 	};
 	bool others;
 
@@ -119,8 +120,9 @@ void sc_swap_apply(struct sc_node *node, struct sc_swap *s)
 	node->peers = s->peers;
 	node->counters = s->counters;
 	node->counts = sc_counts_of(s->counters, s->g);
-	node->census = s->census;
-	node->census_from = node->sweep_next;
+	node->survey.rows = s->survey_rows;
+	node->survey.next = 0;
+	node->survey.asked = true;
 	node->scratch = s->scratch;
 	node->scratch_size = s->scratch_size;
 	*s = old;
@@ -133,7 +135,7 @@ void sc_swap_free(struct sc_swap *s)
 	if (!s)
 		return;
 	sc_peers_free(s->peers, s->npeers);
-	free(s->census);
+	free(s->survey_rows);
 	free(s->scratch);
 	sc_generation_free(s->g);
 	free(s);

@@ -55,6 +55,9 @@ int sc_port_memory_take(struct sc_port *port, uint8_t *data, uint32_t size);	/* 
  * is -EPROTONOSUPPORT. */
 int sc_port_pcap_open(const char *in, const char *out, struct sc_port **port);
 
+/* When the packet that was received last was captured, microseconds. */
+uint64_t sc_port_pcap_time_us(const struct sc_port *port);
+
 static inline void sc_port_close(struct sc_port *port)
 {
 	if (port)

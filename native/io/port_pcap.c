@@ -155,6 +155,13 @@ static int pcap_send(struct sc_port *port, struct sc_packet *burst, unsigned int
 	return sent;
 }
 
+uint64_t sc_port_pcap_time_us(const struct sc_port *port)
+{
+	const struct pcap_port *t = (const struct pcap_port *)port;
+
+	return t->seconds * SC_S + t->micros;
+}
+
 static void pcap_close(struct sc_port *port)
 {
 	struct pcap_port *t = (struct pcap_port *)port;

@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../explain.h"
 #include "outer.h"
 
 _Static_assert(sizeof(void *) == 8, "counters are read while they are written: 64-bit machines only");
@@ -39,6 +40,8 @@ struct offer {
 	struct sc_swap *swap;		/* node */
 	struct sc_generation *g;	/* backend; the one of before when it was taken */
 	uint64_t *counters;
+	struct sc_node *copy;		/* not to go by, but to fill: sc_worker_copy() */
+	uint64_t flow;
 };
 
 struct sc_worker {
@@ -46,7 +49,7 @@ struct sc_worker {
 	struct sc_outer outer;
 	bool has_outer;
 	int wake_fd;
-	atomic_bool stopping;
+	atomic_bool stopping, survey_asked;
 	pthread_t thread;
 
 	pthread_mutex_t offer_lock;
@@ -225,11 +228,15 @@ static void take_offer(struct sc_worker *w)
 
 	pthread_mutex_lock(&w->offer_lock);
 	o = w->offer;
-	if (w->c.role == SC_WORKER_NODE)
-		sc_swap_apply(w->c.node, o->swap);
-	else
-		take_generation(w, o);
-	w->c.counters = o->counters;
+	if (o->copy) {
+		sc_explain_copy(w->c.node, o->copy, o->flow, clock_us());
+	} else {
+		if (w->c.role == SC_WORKER_NODE)
+			sc_swap_apply(w->c.node, o->swap);
+		else
+			take_generation(w, o);
+		w->c.counters = o->counters;
+	}
 	w->offer = NULL;
 	pthread_cond_signal(&w->answered);
 	pthread_mutex_unlock(&w->offer_lock);
@@ -290,6 +297,8 @@ static void loop(struct sc_worker *w)
 		if (ready > 0 && fds[FD_OUTER].revents)
 			handle(w, sc_outer_receive(&w->outer, fresh_burst(w), SC_BURST_MAX), woke);
 		if (w->c.role == SC_WORKER_NODE && woke >= next_timer) {
+			if (atomic_exchange(&w->survey_asked, false))
+				sc_node_survey(w->c.node);
 			sc_timers(w->c.node, woke, &w->out);
 			flush_out(w);
 			next_timer = woke + SC_TIMER_US;
@@ -395,6 +404,11 @@ int sc_worker_start(const struct sc_worker_config *c, struct sc_worker **out, co
 	return 0;
 }
 
+void sc_worker_survey(struct sc_worker *w)
+{
+	w->survey_asked = true;
+}
+
 static void wake(struct sc_worker *w)
 {
 	uint64_t one = 1;
@@ -456,6 +470,13 @@ int sc_worker_adopt(struct sc_worker *w, struct sc_generation *g, uint64_t *coun
 	sc_swap_free(o.swap);
 	sc_generation_free(o.g);
 	return err;
+}
+
+int sc_worker_copy(struct sc_worker *w, struct sc_node *copy, uint64_t flow)
+{
+	struct offer o = { .copy = copy, .flow = flow };
+
+	return offer(w, &o);
 }
 
 void sc_worker_look(struct sc_worker *w, struct sc_worker_status *status)

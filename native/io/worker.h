@@ -53,6 +53,13 @@ struct sc_worker_status {
 int sc_worker_adopt(struct sc_worker *w, struct sc_generation *g, uint64_t *counters,
 		    const char **what);
 
+/* Asks for a survey of flows (node.h) after the next burst. From any thread. */
+void sc_worker_survey(struct sc_worker *w);
+/* A node's worker: between two bursts copy, a fresh node of the generation that it goes by, takes
+ * over its state and what it knows of flow (explain.h). Waits until it has. -ESHUTDOWN: the
+ * thread has ended. From one thread at a time, and not beside sc_worker_adopt(). */
+int sc_worker_copy(struct sc_worker *w, struct sc_node *copy, uint64_t flow);
+
 /* From any thread but the worker's own; not while another one stops it. */
 void sc_worker_look(struct sc_worker *w, struct sc_worker_status *status);
 

@@ -3,10 +3,15 @@
 // from the start, never a client as a label.
 
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import type { AnnounceReport } from '../announce/report.js'
 import type { CounterInfo, PeerView, WorkerStatus } from '../dataplane/addon.js'
-import { backendFlows, type Generation } from '../dataplane/generation.js'
+import { backendFlows, type Generation, trafficOf } from '../dataplane/generation.js'
 import type { Fleet, FleetNode } from '../fleet/model.js'
+import type { Words } from '../operator/words.js'
 import { VERSION } from '../version.js'
+import { ANNOUNCE_METRICS } from './announce-metrics.js'
+import { HEALTH_METRICS, type HealthSource } from './health-metrics.js'
+import { OPERATOR_METRICS } from './operator-metrics.js'
 
 /** Everything a value can come from. */
 export interface MetricsInput {
@@ -17,9 +22,16 @@ export interface MetricsInput {
   readonly fleet: Fleet
   /** The fleet's other nodes; none on a backend machine. */
   readonly peers: readonly FleetNode[]
+  /** This node, and what the operator said of it; absent on a backend machine. */
+  readonly self?: FleetNode
+  readonly words?: () => Words
   readonly worker: () => Pick<WorkerStatus, 'busyUs' | 'loops' | 'view'>
   /** Of the configuration. */
   readonly reload: { readonly successful: boolean; readonly lastSuccessMs: number }
+  /** Of a node. */
+  readonly health?: HealthSource
+  /** Of a node that announces. */
+  readonly announcements?: () => AnnounceReport | undefined
 }
 
 type Labels = Readonly<Record<string, string | number>>
@@ -120,18 +132,13 @@ function peerGauge(name: string, help: string, value: (peer: PeerView) => number
 }
 
 const TRAFFIC = [
-  { index: 0, name: 'packets', what: 'Packets', verb: 'delivered' },
-  { index: 1, name: 'bytes', what: 'Bytes of packets', verb: 'delivered' },
-  { index: 2, name: 'new_flows', what: 'New flows', verb: 'recorded' },
+  { of: 'packets', name: 'packets', what: 'Packets', verb: 'delivered' },
+  { of: 'bytes', name: 'bytes', what: 'Bytes of packets', verb: 'delivered' },
+  { of: 'newFlows', name: 'new_flows', what: 'New flows', verb: 'recorded' },
 ] as const
 
-/** enum sc_traffic of native/node.h: three counters for each service row, then three for each backend row. */
-function trafficOf(input: MetricsInput, row: number, index: number): number {
-  return Number(input.counters[input.table.length + row * TRAFFIC.length + index] ?? 0n)
-}
-
 function serviceMetrics(): readonly Metric[] {
-  return TRAFFIC.map(({ index, name, what, verb }) => ({
+  return TRAFFIC.map(({ of, name, what, verb }) => ({
     name: `steadycast_service_${name}_total`,
     kind: 'counter',
     labels: ['service'],
@@ -141,7 +148,10 @@ function serviceMetrics(): readonly Metric[] {
     read: (input) => {
       const sums = new Map(input.fleet.services.map((service) => [service.name, 0]))
       input.generation.serviceRows.forEach((service, row) => {
-        sums.set(service.name, (sums.get(service.name) ?? 0) + trafficOf(input, row, index))
+        sums.set(
+          service.name,
+          (sums.get(service.name) ?? 0) + trafficOf(input.counters, input.table.length, row)[of],
+        )
       })
       return [...sums].map(([service, value]): Sample => [{ service }, value])
     },
@@ -149,7 +159,7 @@ function serviceMetrics(): readonly Metric[] {
 }
 
 function backendMetrics(): readonly Metric[] {
-  return TRAFFIC.map(({ index, name, what, verb }) => ({
+  return TRAFFIC.map(({ of, name, what, verb }) => ({
     name: `steadycast_backend_${name}_total`,
     kind: 'counter',
     labels: ['backend', 'pop'],
@@ -160,7 +170,10 @@ function backendMetrics(): readonly Metric[] {
       input.generation.backendRows.map((backend, position): Sample => {
         const row = input.generation.serviceRows.length + position
         const pop = input.fleet.pops.find(({ id }) => id === backend.popId)?.name ?? ''
-        return [{ backend: backend.name, pop }, trafficOf(input, row, index)]
+        return [
+          { backend: backend.name, pop },
+          trafficOf(input.counters, input.table.length, row)[of],
+        ]
       }),
   }))
 }
@@ -216,11 +229,13 @@ const flowEntries = gauge(
 
 const maglevSlots = gauge(
   'maglev_slots',
-  ['pool', 'backend'],
-  "Slots of this PoP's Maglev table of the pool that the backend holds: its share of new flows.",
+  ['service', 'backend'],
+  "Slots that the backend holds of this PoP's Maglev table for the service: its share of the service's new flows here, 0 when it takes none.",
   (input) =>
-    input.generation.pools.flatMap(({ pool, held }) =>
-      held.map(({ backend, slots }): Sample => [{ pool, backend: backend.name }, slots]),
+    input.generation.tables.flatMap(({ service, held }) =>
+      held.map(
+        ({ backend, slots }): Sample => [{ service: service.name, backend: backend.name }, slots],
+      ),
     ),
 )
 
@@ -282,6 +297,12 @@ export const METRICS: readonly Metric[] = [
     'tx_bytes',
     'both',
     'Bytes of transmitted packets, IP headers included.',
+  ),
+  event(
+    'ingress_packets',
+    'ingress_packets',
+    'node',
+    "Packets for a service that came from elsewhere than a node of the fleet: what routers send here. The node's own connections through a VIP are not in it.",
   ),
   event('transmit_errors', 'tx_errors', 'both', 'Packets that the kernel refused to send.'),
   kind('dropped_packets', 'reason', 'drop', 'Packets whose way ended here, by reason.'),
@@ -439,6 +460,17 @@ export const METRICS: readonly Metric[] = [
   event('segments_cut', 'segments_cut', 'node', 'TCP segments cut in two to fit the path.'),
   event('too_big_sent_packets', 'too_big_sent', 'node', 'Packet-too-big answers sent.'),
   maglevSlots,
+  ...HEALTH_METRICS.map(
+    (metric): Metric => ({
+      ...metric,
+      name: `steadycast_${metric.name}`,
+      sides: 'node',
+      events: [],
+      read: ({ health }) => (health === undefined ? [] : metric.read(health)),
+    }),
+  ),
+  ...ANNOUNCE_METRICS,
+  ...OPERATOR_METRICS,
   ...program,
 ]
 

@@ -6,6 +6,7 @@ import { loadFleet } from '../config/fleet-file.js'
 import { loadKeys } from '../config/keys.js'
 import { count, formatProblem, type Problem } from '../config/problem.js'
 import { didYouMean } from '../config/suggest.js'
+import { loadToken } from '../config/token.js'
 import type { Key } from '../dataplane/generation.js'
 import type { Fleet, Pop } from '../fleet/model.js'
 import { listed } from '../host/host-error.js'
@@ -27,6 +28,14 @@ export function readKeys(path: string, log: Log, refuse: Refuse): readonly Key[]
   if (!result.ok) return refuse(path, result.problems)
   for (const warning of result.warnings) log.warn(formatProblem(warning))
   return result.keys
+}
+
+/** Of the admin interface. */
+export function readToken(path: string, log: Log, refuse: Refuse): string {
+  const result = loadToken(path)
+  if (!result.ok) return refuse(path, result.problems)
+  for (const warning of result.warnings) log.warn(formatProblem(warning))
+  return result.token
 }
 
 /** On stderr, whatever the log is. */

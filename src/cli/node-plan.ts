@@ -5,7 +5,9 @@ import { isDeepStrictEqual } from 'node:util'
 import { type Generation, type Key, packGeneration } from '../dataplane/generation.js'
 import { type Departed, withDeparted } from '../fleet/departed.js'
 import { fleetDifferences, keyDifferences } from '../fleet/differences.js'
+import type { MaglevTables } from '../fleet/maglev-tables.js'
 import type { Fleet, FleetNode, Pop, Service } from '../fleet/model.js'
+import type { Readiness } from '../fleet/readiness.js'
 import type { RoutingNeeds } from '../host/preconditions.js'
 import type { Vip } from '../host/vip-routing.js'
 import { UserError } from './errors.js'
@@ -29,6 +31,7 @@ export interface NodeOutline extends NodeFiles {
 
 export interface NodePlan extends NodeOutline {
   readonly mtu: number
+  /** Of the operator, by which the generation goes. */
   readonly generation: Generation
 }
 
@@ -51,9 +54,14 @@ export function outline(files: NodeFiles, departed: readonly Departed[]): NodeOu
   return { ...files, departed, whole, vips: vipsOf(whole, files.self) }
 }
 
-export function completePlan(of: NodeOutline, mtu: number): NodePlan {
+export function completePlan(
+  of: NodeOutline,
+  mtu: number,
+  readiness: Readiness,
+  tables: MaglevTables,
+): NodePlan {
   const side = { kind: 'node', nodeId: of.self.id, keys: of.keys } as const
-  return { ...of, mtu, generation: packGeneration(of.whole, side, mtu) }
+  return { ...of, mtu, generation: packGeneration(of.whole, side, mtu, readiness, tables) }
 }
 
 /** Throws when a reload cannot bring this about. */
@@ -85,10 +93,7 @@ export function planDifferences(before: NodePlan, after: NodePlan): readonly str
 }
 
 function samePlan(before: NodePlan, after: NodePlan): boolean {
-  return isDeepStrictEqual(
-    [before.whole, before.generation.blob],
-    [after.whole, after.generation.blob],
-  )
+  return isDeepStrictEqual(before.whole, after.whole)
 }
 
 /** Each VIP once; local when a backend on this node answers one of its services. */

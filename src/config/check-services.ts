@@ -9,10 +9,7 @@ import { didYouMean } from './suggest.js'
 
 export function checkServices(source: Source, drafts: Drafts): void {
   const { pops, services } = drafts
-  for (const service of services) {
-    checkProtocol(source, service)
-    checkHealth(source, service)
-  }
+  for (const service of services) checkProtocol(source, service)
   checkVips(source, services, pops)
   checkPorts(source, services)
   checkFragments(source, services)
@@ -59,28 +56,6 @@ export function warnAboutServices(source: Source, { pops, services }: Drafts): v
   }
 }
 
-/** Whether or not there are errors. */
-export function warnAboutUnused(
-  source: Source,
-  services: readonly ServiceDraft[],
-  announce: boolean,
-): void {
-  const [first, ...others] = services.filter((service) => service.given('health'))
-  if (first !== undefined) {
-    const more = others.length === 0 ? '' : ` (so is that of ${others.length} more)`
-    source.warnAtKey(
-      [...first.path, 'health'],
-      `health: accepted${more}, but this version does not probe backends: every configured backend is treated as ready`,
-    )
-  }
-  if (announce) {
-    source.warnAtKey(
-      ['announce'],
-      'announce: accepted, but this version does not speak to BIRD: announce and withdraw the prefixes yourself',
-    )
-  }
-}
-
 function checkProtocol(source: Source, service: ServiceDraft): void {
   if (service.protocol === 'tcp' && service.fragments === true) {
     const message =
@@ -92,14 +67,6 @@ function checkProtocol(source: Source, service: ServiceDraft): void {
       'timeouts: got timeouts for a udp service, expected them for tcp only (UDP has no flow table entries)'
     source.errorAtKey([...service.path, 'timeouts'], message)
   }
-}
-
-function checkHealth(source: Source, { path, health }: ServiceDraft): void {
-  if (health === undefined) return
-  const kinds = ['http', 'tcp'].filter((kind) => Object.hasOwn(health, kind))
-  if (kinds.length === 1) return
-  const got = kinds.length === 0 ? 'neither "http" nor "tcp"' : 'both "http" and "tcp"'
-  source.errorAtKey([...path, 'health'], `health: got ${got}, expected one of them`)
 }
 
 function checkVips(

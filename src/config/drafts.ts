@@ -21,6 +21,7 @@ interface Draft {
 export interface NodeDraft extends Draft {
   readonly id?: number | undefined
   readonly address?: Address | undefined
+  readonly admin?: string | undefined
 }
 
 export interface BackendDraft extends Draft {
@@ -54,6 +55,8 @@ export interface Drafts {
   readonly services: readonly ServiceDraft[]
   /** Every PoP and backend is here, with its pool. */
   readonly poolsKnown: boolean
+  /** The file names a token of the admin interface, be its value valid or not. */
+  readonly adminToken: boolean
 }
 
 export function readDrafts(value: unknown): Drafts {
@@ -66,6 +69,7 @@ export function readDrafts(value: unknown): Drafts {
       serviceDraft(raw, path),
     ),
     poolsKnown: pops.complete && drafts.every(({ poolsKnown }) => poolsKnown),
+    adminToken: Object.hasOwn(asMapping(file.admin) ?? {}, 'token_file'),
   }
 }
 

@@ -4,10 +4,21 @@
 
 import { dirname, isAbsolute, join } from 'node:path'
 import { backendId, derivedNodeId, derivedPopId } from '../fleet/ids.js'
-import { MAX_FLEET_FILE_BYTES, MAX_PROBLEMS } from '../fleet/limits.js'
-import type { Backend, Fleet, FleetNode, Pop, Service } from '../fleet/model.js'
+import { DEFAULT_CHECK_TIMEOUT_MS, MAX_FLEET_FILE_BYTES, MAX_PROBLEMS } from '../fleet/limits.js'
+import type {
+  Backend,
+  Check,
+  Fleet,
+  FleetNode,
+  Pop,
+  Service,
+  ServiceHealth,
+} from '../fleet/model.js'
+import { checkAdmin } from './check-admin.js'
+import { announceOf, checkAnnounce } from './check-announce.js'
 import { checkFleet } from './check-fleet.js'
-import { checkServices, warnAboutServices, warnAboutUnused } from './check-services.js'
+import { checkHealth, nameIn } from './check-health.js'
+import { checkServices, warnAboutServices } from './check-services.js'
 import { readDrafts } from './drafts.js'
 import { checkShape } from './issues.js'
 import { type Problem, sortProblems } from './problem.js'
@@ -21,6 +32,7 @@ export type FleetResult =
 
 type PopFile = FleetFile['fleet']['pops'][number]
 type ServiceFile = FleetFile['services'][number]
+type HealthFile = NonNullable<ServiceFile['health']>
 
 export function loadFleet(path: string): FleetResult {
   const read = readText(path, MAX_FLEET_FILE_BYTES, 'MAX_FLEET_FILE_BYTES')
@@ -45,8 +57,10 @@ function checkMeaning(source: Source): FleetFile | undefined {
   const file = checkShape(source)
   const drafts = readDrafts(source.value)
   checkFleet(source, drafts)
+  checkAdmin(source, drafts)
   checkServices(source, drafts)
-  warnAboutUnused(source, drafts.services, file?.announce !== undefined)
+  checkHealth(source, drafts)
+  if (file !== undefined) checkAnnounce(source, file)
   if (!source.hasErrors) warnAboutServices(source, drafts)
   return file
 }
@@ -59,22 +73,27 @@ function limit(problems: readonly Problem[]): readonly Problem[] {
   return [...problems.slice(0, MAX_PROBLEMS), { ...last, message }]
 }
 
-function build({ fleet, services }: FleetFile, fileName: string): Fleet {
-  const key = fleet.key_file
+function build(file: FleetFile, fileName: string): Fleet {
+  const { fleet, services, admin } = file
+  const beside = (path: string) => (isAbsolute(path) ? path : join(dirname(fileName), path))
+  const announce = announceOf(file)
   return {
-    keyFile: isAbsolute(key) ? key : join(dirname(fileName), key),
+    keyFile: beside(fleet.key_file),
     hashSeed: fleet.hash_seed,
     flowTableEntries: fleet.flow_table,
     pops: fleet.pops.map(buildPop),
     services: services.map(buildService),
+    ...(announce === undefined ? {} : { announce }),
+    ...(admin === undefined ? {} : { adminTokenFile: beside(admin.token_file) }),
   }
 }
 
 function buildPop(file: PopFile): Pop {
   const id = file.id ?? derivedPopId(file.name)
   const nodes = file.nodes.map((node): FleetNode => {
-    const { name, address } = node
-    return { id: node.id ?? derivedNodeId(name), name, popId: id, address: address.text }
+    const { name, address, admin } = node
+    const own = { id: node.id ?? derivedNodeId(name), name, popId: id, address: address.text }
+    return admin === undefined ? own : { ...own, admin }
   })
   const backends = file.backends.map((backend): Backend => {
     const { name, deliver, weight, pool } = backend
@@ -111,5 +130,36 @@ function buildService(file: ServiceFile): Service {
     halfOpenS: timeouts.half_open,
     idleS: timeouts.idle,
     closingS: timeouts.closing,
+    health: file.health === undefined ? undefined : buildHealth(file, file.health),
+  }
+}
+
+function buildHealth(service: ServiceFile, file: HealthFile): ServiceHealth {
+  const { interval, timeout, rise, fall } = file
+  return {
+    check: buildCheck(file),
+    port: file.port ?? service.ports[0] ?? 0,
+    intervalMs: interval,
+    timeoutMs: timeout ?? Math.min(DEFAULT_CHECK_TIMEOUT_MS, interval),
+    rise,
+    fall,
+    slowStartMs: file.slow_start,
+    probe: file.probe && service.protocol === 'tcp',
+  }
+}
+
+function buildCheck(file: HealthFile): Check {
+  const { http, https, host, status, body, verify } = file
+  const path = http ?? https
+  if (path === undefined) return { kind: 'tcp' }
+  const serverName = https === undefined ? undefined : (file.server_name ?? nameIn(host))
+  return {
+    kind: https === undefined ? 'http' : 'https',
+    path,
+    host,
+    status,
+    body,
+    serverName,
+    verify,
   }
 }

@@ -3,20 +3,30 @@
 
 import { z } from 'zod'
 import { type Address, notAHostAddress, parseAddress, parsePrefix } from '../fleet/address.js'
+import { adminText, readAdminAddress } from '../fleet/admin-address.js'
 import {
+  DEFAULT_CHECK_INTERVAL_MS,
   DEFAULT_CLOSING_S,
+  DEFAULT_FALL,
   DEFAULT_FLOW_TABLE_ENTRIES,
   DEFAULT_HALF_OPEN_S,
   DEFAULT_IDLE_S,
+  DEFAULT_RISE,
+  DEFAULT_SLOW_START_MS,
+  MAX_ANNOUNCED_PREFIXES,
+  MAX_COMMUNITIES,
+  MAX_EXPECTED_BODY,
   MAX_FLOW_TABLE_ENTRIES,
   MAX_IDLE_S,
   MAX_NAME_LENGTH,
   MAX_NODE_ID,
   MAX_POP_ID,
+  MAX_PREPENDED_AS_NUMBERS,
   MAX_SHORT_TIMEOUT_S,
   MAX_WEIGHT,
   MIN_FLOW_TABLE_ENTRIES,
 } from '../fleet/limits.js'
+import type { StatusRange } from '../fleet/model.js'
 import { durationMs, durationS, durationText } from './duration.js'
 import { didYouMean } from './suggest.js'
 
@@ -66,11 +76,33 @@ function timeout(maxS: number) {
   })
 }
 
-const interval = leaf((value): Reading<number> => {
-  const ms = typeof value === 'string' ? durationMs(value) : undefined
-  if (ms !== undefined && ms >= 10 && ms <= 3_600_000) return { value: ms }
-  return { expected: 'a duration 10ms to 1h, such as 500ms or 2s' }
+/** In milliseconds; `zero` is allowed when it turns something off. */
+function time(min: string, max: string, zero = false) {
+  const minMs = durationMs(min) ?? 0
+  const maxMs = durationMs(max) ?? 0
+  const off = zero ? ', or 0s for none' : ''
+  return leaf((value): Reading<number> => {
+    const ms = typeof value === 'string' ? durationMs(value) : undefined
+    const fits = ms !== undefined && ((ms >= minMs && ms <= maxMs) || (zero && ms === 0))
+    if (fits) return { value: ms }
+    return { expected: `a duration ${min} to ${max}${off}, such as 500ms or 2s` }
+  })
+}
+
+const trueOrFalse = leaf((value): Reading<boolean> => {
+  return typeof value === 'boolean' ? { value } : { expected: 'true or false' }
 })
+
+const statusRange = leaf((value): Reading<StatusRange> => {
+  const match = /^([1-5]\d\d)(?:-([1-5]\d\d))?$/.exec(String(value))
+  const [from, to] = [Number(match?.[1]), Number(match?.[2] ?? match?.[1])]
+  if (match !== null && from <= to) return { value: { from, to } }
+  return { expected: 'an HTTP status 100 to 599, or a range of them such as 200-399' }
+})
+
+const DEFAULT_STATUS: StatusRange = { from: 200, to: 399 }
+
+const path = text('a path that starts with "/", such as /healthz', /^\/[!-~]*$/)
 
 const name = text(
   `a name of at most ${MAX_NAME_LENGTH} letters, digits, ".", "_" and "-" that starts with a letter or digit (a number needs quotes)`,
@@ -98,13 +130,51 @@ const prefix = leaf((value): Reading<string> => {
   return parsed.ok ? { value: parsed.prefix.text } : { expected: parsed.expected }
 })
 
+/** Milliseconds, of what an operator may set from seconds to hours. */
+function span(minMs: number, maxMs: number, example: string) {
+  const expected = `a duration ${durationText(minMs / 1000)} to ${durationText(maxMs / 1000)}, such as ${example}`
+  return leaf((value): Reading<number> => {
+    const ms = typeof value === 'string' ? durationMs(value) : undefined
+    return ms !== undefined && ms >= minMs && ms <= maxMs ? { value: ms } : { expected }
+  })
+}
+
+const community = leaf((value): Reading<string> => {
+  const numbers =
+    typeof value === 'string' && /^\d+(:\d+){1,2}$/.test(value) ? value.split(':') : []
+  const max = numbers.length === 2 ? 65_535 : 4_294_967_295
+  const fits = numbers.length > 0 && numbers.every((number) => Number(number) <= max)
+  if (fits) return { value: numbers.map(Number).join(':') }
+  return {
+    expected:
+      'a community 64500:100 (two numbers 0 to 65535) or a large one 64500:1:100 (three of 32 bits)',
+  }
+})
+
+const adminAddress = leaf((value): Reading<string> => {
+  const parsed = typeof value === 'string' ? readAdminAddress(value) : undefined
+  const reason =
+    parsed === undefined
+      ? ''
+      : notAHostAddress({ text: parsed.host, family: parsed.host.includes(':') ? 6 : 4 })
+  if (parsed !== undefined && parsed.port > 0 && reason === undefined) {
+    return { value: adminText(parsed) }
+  }
+  const why = reason === undefined || reason === '' ? '' : ` (this address ${reason})`
+  return { expected: `an address and a port, such as 10.0.0.1:6081 or "[fd00::1]:6081"${why}` }
+})
+
 const port = integer('a port', 1, 65535)
 const filePath = (what: string) => text(`the path of ${what}`, /^[^\p{Cc}]+$/u)
+
+const scope = oneOf('global', 'local')
 
 export const nodeShape = z.strictObject({
   name,
   id: integer('a node id', 1, MAX_NODE_ID).optional(),
   address,
+  scope: scope.optional(),
+  admin: adminAddress.optional(),
 })
 
 export const backendShape = z.strictObject({
@@ -119,6 +189,7 @@ export const backendShape = z.strictObject({
 export const popShape = z.strictObject({
   name,
   id: integer('a PoP id', 1, MAX_POP_ID).optional(),
+  scope: scope.default('global'),
   nodes: z.array(nodeShape).min(1, 'at least one node'),
   backends: z.array(backendShape).default([]),
 })
@@ -141,15 +212,29 @@ export const timeoutsShape = z.strictObject({
 })
 
 export const healthShape = z.strictObject({
-  http: text('a path that starts with "/", such as /healthz', /^\/[^\s\p{Cc}]*$/u).optional(),
+  http: path.optional(),
+  https: path.optional(),
   tcp: leaf(
     (value): Reading<true> => (value === true ? { value } : { expected: 'true' }),
   ).optional(),
   port: port.optional(),
-  interval: interval.optional(),
-  timeout: interval.optional(),
-  rise: integer('successes in a row', 1, 100).optional(),
-  fall: integer('failures in a row', 1, 100).optional(),
+  interval: time('100ms', '1h').default(DEFAULT_CHECK_INTERVAL_MS),
+  timeout: time('10ms', '1h').optional(),
+  rise: integer('successes in a row', 1, 100).default(DEFAULT_RISE),
+  fall: integer('failures in a row', 1, 100).default(DEFAULT_FALL),
+  status: z.array(statusRange).min(1, 'at least one status').default([DEFAULT_STATUS]),
+  body: text(
+    `a text of 1 to ${MAX_EXPECTED_BODY} characters`,
+    new RegExp(`^[^\\p{Cc}]{1,${MAX_EXPECTED_BODY}}$`, 'u'),
+  ).optional(),
+  host: text(
+    'a host name, with a port where one is needed',
+    /^[A-Za-z0-9.:[\]_-]{1,255}$/,
+  ).optional(),
+  server_name: text('a host name', /^[A-Za-z0-9._-]{1,253}$/).optional(),
+  verify: trueOrFalse.default(false),
+  slow_start: time('1s', '1h', true).default(DEFAULT_SLOW_START_MS),
+  probe: trueOrFalse.default(true),
 })
 
 export const serviceShape = z.strictObject({
@@ -158,23 +243,73 @@ export const serviceShape = z.strictObject({
   ports: z.array(port).min(1, 'at least one port'),
   protocol: oneOf('tcp', 'udp'),
   pool: name.default('default'),
-  fragments: leaf((value): Reading<boolean> => {
-    return typeof value === 'boolean' ? { value } : { expected: 'true or false' }
-  }).default(false),
+  fragments: trueOrFalse.default(false),
   timeouts: timeoutsShape.optional(),
   health: healthShape.optional(),
 })
 
-export const announcedPrefixShape = z.strictObject({ prefix, up_when: oneOf('any', 'all') })
+const upWhen = leaf((value): Reading<'any' | 'all' | readonly string[]> => {
+  if (value === 'any' || value === 'all') return { value }
+  const names = Array.isArray(value) && value.every((one) => typeof one === 'string')
+  if (names && value.length > 0) return { value: value as readonly string[] }
+  const guess = typeof value === 'string' ? didYouMean(value, ['any', 'all']) : ''
+  return { expected: `"any", "all" or a list of names of services${guess}` }
+})
+
+export const announcedPrefixShape = z.strictObject({ prefix, up_when: upWhen })
+
+const attributes = {
+  communities: z
+    .array(community)
+    .max(MAX_COMMUNITIES, `at most ${MAX_COMMUNITIES} communities (MAX_COMMUNITIES)`)
+    .default([]),
+  prepend: z
+    .array(integer('an AS number', 1, 4_294_967_295))
+    .max(
+      MAX_PREPENDED_AS_NUMBERS,
+      `at most ${MAX_PREPENDED_AS_NUMBERS} AS numbers (MAX_PREPENDED_AS_NUMBERS)`,
+    )
+    .default([]),
+}
+
+export const announcedShape = z.strictObject(attributes)
+export const dePreferredShape = z.strictObject({
+  ...attributes,
+  for: span(0, 86_400_000, '60s').default(60_000),
+})
+
+export const execShape = z.strictObject({
+  command: z
+    .array(text('a program or an argument of it, without control characters', /^[^\p{Cc}]+$/u))
+    .min(1, 'the program, and its arguments'),
+  timeout: span(1000, 300_000, '10s').default(10_000),
+  repeat: span(1000, 86_400_000, '60s').default(60_000),
+})
 
 export const announceShape = z.strictObject({
-  bird: filePath('the control socket of BIRD'),
-  prefixes: z.array(announcedPrefixShape).min(1, 'at least one prefix'),
+  bird: text('the path of the control socket of BIRD, from /', /^\/[^\p{Cc}]{0,106}$/u).optional(),
+  exec: execShape.optional(),
+  prefixes: z
+    .array(announcedPrefixShape)
+    .min(1, 'at least one prefix')
+    .max(
+      MAX_ANNOUNCED_PREFIXES,
+      `at most ${MAX_ANNOUNCED_PREFIXES} prefixes (MAX_ANNOUNCED_PREFIXES)`,
+    ),
+  announced: announcedShape.optional(),
+  de_preferred: dePreferredShape.optional(),
+  hold_down: span(0, 3_600_000, '10s').default(10_000),
+  max_hold_down: span(0, 86_400_000, '10m').default(600_000),
+})
+
+export const adminShape = z.strictObject({
+  token_file: filePath("the admin interface's token"),
 })
 
 export const fileShape = z.strictObject({
   fleet: fleetShape,
   services: z.array(serviceShape).min(1, 'at least one service'),
+  admin: adminShape.optional(),
   announce: announceShape.optional(),
 })
 
@@ -192,7 +327,11 @@ export const MAPPINGS: Readonly<
   services: { noun: 'a service', shape: serviceShape },
   timeouts: { noun: '"timeouts"', shape: timeoutsShape },
   health: { noun: '"health"', shape: healthShape },
+  admin: { noun: '"admin"', shape: adminShape },
   announce: { noun: '"announce"', shape: announceShape },
+  exec: { noun: '"exec"', shape: execShape },
+  announced: { noun: '"announced"', shape: announcedShape },
+  de_preferred: { noun: '"de_preferred"', shape: dePreferredShape },
   prefixes: { noun: 'an announced prefix', shape: announcedPrefixShape },
 }
 

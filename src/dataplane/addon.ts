@@ -6,6 +6,8 @@ import { createRequire } from 'node:module'
 import { constants } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { MAX_FLOW_TABLE_ENTRIES } from '../fleet/limits.js'
+import type { PcapHandle, RawExplanation } from './explanation.js'
+import type { ObserverHandle, ObserverSettings, RawObservation } from './observation.js'
 
 /** SC_NATIVE_ABI of native/napi.c. */
 const ABI = 3
@@ -64,6 +66,8 @@ export interface NodeView {
   readonly withholds: boolean
   /** What an earlier life left is still needed. */
   readonly recalling: boolean
+  /** Since the last count of flows began; absent: none has ended yet. */
+  readonly countedMs?: number
   readonly peers: readonly PeerView[]
 }
 
@@ -96,6 +100,10 @@ export interface WorkerHandle {
   /** Goes by another generation from the next burst on, and returns when it does. Throws a NativeError whose step names
    * what of a running node cannot change. */
   adopt(generation: Uint8Array): void
+  /** Has a node's flows counted as soon as can be; they are once a minute anyway. */
+  survey(): void
+  /** Runs a packet in a copy of the node, which is not disturbed. generation: the one that it goes by. */
+  explain(generation: Uint8Array, packet: Uint8Array): RawExplanation
   /** Joins the thread, frees device and sockets. A second call does nothing. */
   stop(): void
 }
@@ -142,6 +150,9 @@ export interface NodeHandle {
   forward(packets: readonly Uint8Array[], nowUs: bigint): readonly OutPacket[]
   timers(nowUs: bigint): readonly OutPacket[]
   look(nowUs: bigint): NodeView
+  /** As if it and all its peers were well. */
+  assume(nowUs: bigint): void
+  explain(packet: Uint8Array, nowUs: bigint): RawExplanation
 }
 
 export interface FlowTuple {
@@ -164,6 +175,10 @@ export interface Addon {
   notify(socket: string, text: string): void
   flowId(flow: FlowTuple): bigint
   xxh64(data: Uint8Array, seed: bigint): bigint
+  openPcap(path: string): PcapHandle
+  /** A native thread that watches a device until stop(), or until nobody holds the handle. */
+  observeDevice(settings: ObserverSettings, device: string): ObserverHandle
+  observePcap(settings: ObserverSettings, path: string): RawObservation
 }
 
 /** What a step of the kernel or of the data path refused. */
@@ -193,6 +208,8 @@ interface RawWorker {
   readonly memory?: MemoryFound | null
   status(): RawStatus
   adopt(generation: Uint8Array): void
+  survey(): void
+  explain(generation: Uint8Array, packet: Uint8Array): RawExplanation
   stop(): void
 }
 
@@ -227,7 +244,9 @@ type Raw = {
     seed: bigint,
   ): bigint
   notify(socket: string, text: string): void
-} & Pick<Addon, 'counterTable' | 'xxh64'>
+  observeDevice(vips: Uint8Array, graceMs: number, seed: bigint, device: string): ObserverHandle
+  observePcap(vips: Uint8Array, graceMs: number, seed: bigint, path: string): RawObservation
+} & Pick<Addon, 'counterTable' | 'xxh64' | 'openPcap'>
 
 let loaded: Addon | undefined
 
@@ -295,6 +314,16 @@ function bind(raw: Raw): Addon {
       checkBigint('seed', seed, 0n)
       return raw.xxh64(data, seed)
     },
+    openPcap: (path) => {
+      const pcap = coded(() => raw.openPcap(path))
+      return { next: () => coded(() => pcap.next()) }
+    },
+    observeDevice: ({ vips, graceMs, seed }, device) => {
+      checkDevice('device', device)
+      return coded(() => raw.observeDevice(vips, graceMs, seed, device))
+    },
+    observePcap: ({ vips, graceMs, seed }, path) =>
+      coded(() => raw.observePcap(vips, graceMs, seed, path)),
   }
 }
 
@@ -325,6 +354,12 @@ function worker(raw: RawWorker): WorkerHandle {
       const { errno, busyUs, loops, view } = raw.status()
       return { error: errno === 0 ? null : errnoName(errno), busyUs, loops, view }
     },
+    survey: () => raw.survey(),
+    explain: (generation, packet) => {
+      checkBytes('generation', generation)
+      checkBytes('packet', packet, 0, MAX_PACKET_BYTES)
+      return coded(() => raw.explain(generation, packet))
+    },
     stop: () => raw.stop(),
   }
 }
@@ -344,6 +379,11 @@ function node(raw: NodeHandle): NodeHandle {
     },
     timers: (nowUs) => raw.timers(now(nowUs)),
     look: (nowUs) => raw.look(now(nowUs)),
+    assume: (nowUs) => raw.assume(now(nowUs)),
+    explain: (packet, nowUs) => {
+      checkBytes('packet', packet, 0, MAX_PACKET_BYTES)
+      return raw.explain(packet, now(nowUs))
+    },
   }
 }
 
@@ -361,7 +401,8 @@ function coded<T>(call: () => T): T {
   }
 }
 
-function errnoName(errno: number): string {
+/** Such as EPERM. */
+export function errnoName(errno: number): string {
   const row = Object.entries(constants.errno).find(([, value]) => value === errno)
   return row?.[0] ?? `errno ${errno}`
 }

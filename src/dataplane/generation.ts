@@ -3,8 +3,11 @@
 // Maglev tables of its PoP, a backend machine neither.
 
 import { addressBytes } from '../fleet/address.js'
-import { fillMaglev, MAGLEV_EMPTY, maglevSize } from '../fleet/maglev.js'
+import { MAX_SLOTS, MAX_TABLES } from '../fleet/limits.js'
+import { MAGLEV_EMPTY, maglevSize } from '../fleet/maglev.js'
+import { MaglevTables } from '../fleet/maglev-tables.js'
 import type { Backend, Fleet, Service } from '../fleet/model.js'
+import { AS_CONFIGURED, type Readiness } from '../fleet/readiness.js'
 
 const MAGIC = 0x32474353
 const HEADER_BYTES = 40
@@ -18,9 +21,10 @@ const SLOT_BYTES = 2
 const PROTOCOL = { tcp: 6, udp: 17 } as const
 const DELIVER = { gue: 0, local: 1 } as const
 /** enum sc_backend_state. */
-const READY = 0
-const DRAINING = 1
+const STATE = { ready: 0, draining: 1, down: 2 } as const
+/** enum sc_service_flags. */
 const SERVICE_FRAGMENTS = 1
+const SERVICE_WITHHELD = 2
 
 /** SC_TRAFFIC_COUNT of native/node.h. */
 const TRAFFIC_COUNT = 3
@@ -35,10 +39,12 @@ export type Side =
   | { readonly kind: 'node'; readonly nodeId: number; readonly keys: readonly Key[] }
   | { readonly kind: 'backend' }
 
-/** One pool's Maglev table as the operator sees it: how many slots each backend of this PoP holds. */
-export interface PoolSlots {
-  readonly pool: string
-  readonly slots: number
+/** A service's Maglev table: who takes its new connections here. */
+export interface ServiceSlots {
+  readonly service: Service
+  /** Rows of backends; none: nobody does. */
+  readonly slots: Uint16Array
+  /** Of all backends of its pool in this PoP. */
   readonly held: readonly { readonly backend: Backend; readonly slots: number }[]
 }
 
@@ -48,40 +54,106 @@ export interface Generation {
   readonly serviceRows: readonly Service[]
   /** In the order of the backend rows and so of their counters. */
   readonly backendRows: readonly Backend[]
-  readonly pools: readonly PoolSlots[]
+  readonly tables: readonly ServiceSlots[]
+  /** Services that go by the table of another one of their pool, for want of room (MAX_TABLES, MAX_SLOTS). */
+  readonly sharing: readonly string[]
 }
 
-/** How many flows name the backend of that row, counted within the last minute. counters: a worker's, of which the first
- * `fixed` are those of the counter table. */
-export function backendFlows(
+/** Flows that name a backend, as the node last counted them: enum sc_census of native/node.h. */
+export interface Census {
+  /** In whatever role the node holds them. */
+  readonly flows: number
+  /** Those that this node is the owner node of: each flow of a PoP is at one of its nodes. */
+  readonly owned: number
+  /** Of these, with a packet within the last ACTIVE_S. */
+  readonly active: number
+  /** Since the oldest of the owned ones began, at most OLDEST_MAX_S. */
+  readonly oldestS: number
+}
+
+/** SC_OWNER_CACHE_S of native/limits.h. */
+export const ACTIVE_S = 30
+/** SC_AGE_MAX ticks: what is older looks the same. */
+export const OLDEST_MAX_S = 1022
+
+/** Of the backend of that row. counters: a worker's, of which the first `fixed` are those of the counter table. */
+export function backendCensus(
   counters: BigUint64Array,
   fixed: number,
   { serviceRows, backendRows }: Generation,
   row: number,
+): Census {
+  const first = fixed + TRAFFIC_COUNT * (serviceRows.length + backendRows.length)
+  const at = (what: number) => Number(counters[first + what * backendRows.length + row] ?? 0n)
+  return { flows: at(0), owned: at(1), active: at(2), oldestS: at(3) }
+}
+
+/** How many flows name the backend of that row, counted within the last minute. */
+export function backendFlows(
+  counters: BigUint64Array,
+  fixed: number,
+  generation: Generation,
+  row: number,
 ): number {
-  return Number(
-    counters[fixed + TRAFFIC_COUNT * (serviceRows.length + backendRows.length) + row] ?? 0n,
-  )
+  return backendCensus(counters, fixed, generation, row).flows
+}
+
+export interface Traffic {
+  readonly packets: number
+  readonly bytes: number
+  readonly newFlows: number
+}
+
+/** Of a service row, or of a backend row counted on behind the service rows: enum sc_traffic of native/node.h. */
+export function trafficOf(counters: BigUint64Array, fixed: number, row: number): Traffic {
+  const at = (what: number) => Number(counters[fixed + row * TRAFFIC_COUNT + what] ?? 0n)
+  return { packets: at(0), bytes: at(1), newFlows: at(2) }
 }
 
 interface Table {
   readonly pool: string
-  /** Of this PoP, those that take no new connections too. */
-  readonly backends: readonly Backend[]
-  /** Rows of backends. */
+  /** Rows of backends and their weights. */
+  readonly key: string
   readonly slots: Uint16Array
 }
 
-export function packGeneration(fleet: Fleet, side: Side, mtu: number): Generation {
+interface Weighted extends Backend {
+  readonly row: number
+}
+
+interface Tables {
+  readonly pools: readonly string[]
+  readonly tables: readonly Uint16Array[]
+  readonly ofService: ReadonlyMap<string, number>
+  readonly sharing: readonly string[]
+}
+
+const NO_SLOTS = new Uint16Array(0)
+
+/** `readiness`: of this node's PoP. `filled`: what earlier calls have filled. */
+export function packGeneration(
+  fleet: Fleet,
+  side: Side,
+  mtu: number,
+  readiness: Readiness = AS_CONFIGURED,
+  filled: MaglevTables = new MaglevTables(),
+): Generation {
   const nodes = fleet.pops.flatMap((pop) => pop.nodes)
   const backends = fleet.pops.flatMap((pop) => pop.backends)
   const rows = fleet.services.flatMap((service, label) =>
     service.ports.map((port) => ({ service, label, port })),
   )
-  const tables = fillTables(fleet, side, backends)
-  const poolIndex = new Map(tables.map(({ pool }, index) => [pool, index]))
+  const popId = nodes.find(({ id }) => side.kind === 'node' && id === side.nodeId)?.popId
+  const { pools, tables, ofService, sharing } = chooseTables(
+    fleet,
+    popId,
+    backends,
+    readiness,
+    filled,
+  )
+  const poolIndex = new Map(pools.map((pool, index) => [pool, index]))
   const keys = side.kind === 'node' ? side.keys : []
-  const slots = tables.reduce((sum, table) => sum + table.slots.length, 0)
+  const slots = tables.reduce((sum, { length }) => sum + length, 0)
 
   const bytes =
     HEADER_BYTES +
@@ -105,62 +177,105 @@ export function packGeneration(fleet: Fleet, side: Side, mtu: number): Generatio
     blob
       .u16(backend.nodeId)
       .u8(DELIVER[backend.deliver])
-      .u8(backend.weight > 0 ? READY : DRAINING)
+      .u8(STATE[readiness.stateOf(backend)])
       .skip(2)
     blob.u32(poolIndex.get(backend.pool) ?? 0)
   }
   for (const { service, label, port } of rows) {
     blob.bytes(addressBytes(service.vip)).u16(port).u8(PROTOCOL[service.protocol])
-    blob.u8(service.fragments ? SERVICE_FRAGMENTS : 0).u32(poolIndex.get(service.pool) ?? 0)
+    const fragments = service.fragments ? SERVICE_FRAGMENTS : 0
+    const withheld = readiness.withheld(service) ? SERVICE_WITHHELD : 0
+    blob.u8(fragments | withheld).u16(poolIndex.get(service.pool) ?? 0)
+    blob.u16(ofService.get(service.name) ?? 0)
     blob.u32(service.halfOpenS).u32(service.idleS).u32(service.closingS).u32(label)
   }
   let first = 0
   for (const table of tables) {
-    blob.u32(first).u32(table.slots.length)
-    first += table.slots.length
+    blob.u32(first).u32(table.length)
+    first += table.length
   }
-  for (const table of tables) for (const slot of table.slots) blob.u16(slot)
+  for (const table of tables) blob.u16s(table)
 
   return {
     blob: blob.finish(slots % 2),
     serviceRows: rows.map(({ service }) => service),
     backendRows: backends,
-    pools: tables.map((table) => countSlots(table, backends)),
+    tables: fleet.services.map((service) => {
+      const slots = tables[ofService.get(service.name) ?? 0] ?? NO_SLOTS
+      return countSlots(service, slots, popId, backends)
+    }),
+    sharing,
   }
 }
 
-/** One table for each pool that a service or a backend names; empty where this PoP has no backend for new connections. */
-function fillTables(fleet: Fleet, side: Side, backends: readonly Backend[]): readonly Table[] {
-  const pools = [...new Set([...fleet.services, ...backends].map(({ pool }) => pool))].sort()
-  const popId = fleet.pops.find((pop) =>
-    pop.nodes.some((node) => side.kind === 'node' && node.id === side.nodeId),
-  )?.id
-  return pools.map((pool) => {
-    const members = backends
-      .map((backend, row) => ({ backend, row }))
-      .filter(({ backend }) => backend.popId === popId && backend.pool === pool)
-    const ready = members.filter(({ backend }) => backend.weight > 0)
-    const table = { pool, backends: members.map(({ backend }) => backend) }
-    if (ready.length === 0) return { ...table, slots: new Uint16Array(0) }
-    const positions = fillMaglev(
-      ready.map(({ backend }) => backend),
-      maglevSize(ready.length),
-    )
-    return {
-      ...table,
-      slots: positions.map((position) => ready[position]?.row ?? MAGLEV_EMPTY),
+/** The tables' rows: each pool's first, which names it, then those that services need besides. */
+function chooseTables(
+  fleet: Fleet,
+  popId: number | undefined,
+  rows: readonly Backend[],
+  { weightOf }: Readiness,
+  filled: MaglevTables,
+): Tables {
+  const pools = [...new Set([...fleet.services, ...rows].map(({ pool }) => pool))].sort()
+  const all: (Table | undefined)[] = pools.map(() => undefined)
+  const ofService = new Map<string, number>()
+  const sharing: string[] = []
+  for (const service of fleet.services) {
+    const weighted = rows.flatMap((backend, row): readonly Weighted[] => {
+      const member = backend.popId === popId && backend.pool === service.pool
+      const weight = member ? weightOf(service, backend) : 0
+      return weight > 0 ? [{ ...backend, weight, row }] : []
+    })
+    const key = weighted.map(({ row, weight }) => `${row}=${weight}`).join(' ')
+    const pool = pools.indexOf(service.pool)
+    const index = all.findIndex((table) => table?.pool === service.pool && table.key === key)
+    if (index >= 0) {
+      ofService.set(service.name, index)
+    } else if (all[pool] === undefined) {
+      all[pool] = { pool: service.pool, key, slots: slotsOf(weighted, filled) }
+      ofService.set(service.name, pool)
+    } else if (fits(all, weighted.length)) {
+      ofService.set(service.name, all.length)
+      all.push({ pool: service.pool, key, slots: slotsOf(weighted, filled) })
+    } else {
+      ofService.set(service.name, pool)
+      sharing.push(service.name)
     }
-  })
+  }
+  return { pools, tables: all.map((table) => table?.slots ?? NO_SLOTS), ofService, sharing }
 }
 
-function countSlots(table: Table, rows: readonly Backend[]): PoolSlots {
-  const counts = new Map<Backend | undefined, number>()
-  for (const row of table.slots) counts.set(rows[row], (counts.get(rows[row]) ?? 0) + 1)
-  return {
-    pool: table.pool,
-    slots: table.slots.length,
-    held: table.backends.map((backend) => ({ backend, slots: counts.get(backend) ?? 0 })),
+function fits(all: readonly (Table | undefined)[], backends: number): boolean {
+  const slots = all.reduce((sum, table) => sum + (table?.slots.length ?? 0), 0)
+  return all.length < MAX_TABLES && slots + maglevSize(backends) <= MAX_SLOTS
+}
+
+function slotsOf(weighted: readonly Weighted[], filled: MaglevTables): Uint16Array {
+  if (weighted.length === 0) return NO_SLOTS
+  const rows = Uint16Array.from(weighted, ({ row }) => row)
+  const slots = filled.table(weighted).slice()
+  for (let slot = 0; slot < slots.length; slot++)
+    slots[slot] = rows[slots[slot] ?? 0] ?? MAGLEV_EMPTY
+  return slots
+}
+
+function countSlots(
+  service: Service,
+  slots: Uint16Array,
+  popId: number | undefined,
+  rows: readonly Backend[],
+): ServiceSlots {
+  const counts = new Uint32Array(rows.length)
+  for (let slot = 0; slot < slots.length; slot++) {
+    const row = slots[slot] ?? MAGLEV_EMPTY
+    counts[row] = (counts[row] ?? 0) + 1
   }
+  const held = rows.flatMap((backend, row) =>
+    backend.popId === popId && backend.pool === service.pool
+      ? [{ backend, slots: counts[row] ?? 0 }]
+      : [],
+  )
+  return { service, slots, held }
 }
 
 /** Little-endian, front to back; what is skipped stays zero. */
@@ -192,6 +307,12 @@ class Writer {
   u64(value: bigint): this {
     this.#view.setBigUint64(this.#at, value, true)
     return this.skip(8)
+  }
+
+  /** As they lie in memory: the data path reads the blob so, too. */
+  u16s(values: Uint16Array): this {
+    this.#bytes.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), this.#at)
+    return this.skip(values.byteLength)
   }
 
   bytes(value: Uint8Array): this {

@@ -111,6 +111,17 @@ export function parsePrefix(text: string): PrefixResult {
   return { ok: true, prefix: { text: `${network}/${length}`, family, length } }
 }
 
+/** Whether an address, canonical text, is inside. */
+export function prefixHolds(prefix: Prefix, address: string): boolean {
+  if (isIPv4(address) !== (prefix.family === 4)) return false
+  const [host = ''] = prefix.text.split('/')
+  const bits = prefix.length + (prefix.family === 4 ? 96 : 0)
+  const bytes = addressBytes(address)
+  return addressBytes(host).every(
+    (byte, i) => ((byte ^ (bytes[i] ?? 0)) & maskByte(bits - i * 8)) === 0,
+  )
+}
+
 /** The mask of one byte of which the first `bits` count. */
 function maskByte(bits: number): number {
   return bits >= 8 ? 0xff : bits <= 0 ? 0 : 0xff & (0xff << (8 - bits))

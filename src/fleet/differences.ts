@@ -45,6 +45,8 @@ export function fleetDifferences(before: Fleet, after: Fleet): readonly string[]
     ...changed('hash_seed', before.hashSeed, after.hashSeed),
     ...changed('flow_table', before.flowTableEntries, after.flowTableEntries),
     ...changed('key_file', before.keyFile, after.keyFile),
+    ...(isDeepStrictEqual(before.announce, after.announce) ? [] : ['announce changed']),
+    ...changed('token_file', before.adminTokenFile ?? 'none', after.adminTokenFile ?? 'none'),
   ]
 }
 
@@ -93,6 +95,7 @@ function changed(what: string, from: unknown, to: unknown): readonly string[] {
 function nodeChanges(from: FleetNode, to: FleetNode): readonly string[] {
   return [
     ...changed('address', from.address, to.address),
+    ...changed('admin', from.admin ?? 'none', to.admin ?? 'none'),
     ...(from.popId === to.popId ? [] : ['moved to this PoP']),
     ...changed('id', from.id, to.id),
   ]
@@ -122,5 +125,6 @@ function serviceChanges(from: Service, to: Service): readonly string[] {
     ...changed('half_open', from.halfOpenS, to.halfOpenS),
     ...changed('idle', from.idleS, to.idleS),
     ...changed('closing', from.closingS, to.closingS),
+    ...(isDeepStrictEqual(from.health, to.health) ? [] : ['health']),
   ]
 }

@@ -10,6 +10,15 @@ export const MAX_BACKENDS = 4096
 export const MAX_SERVICE_PORTS = 1024
 export const MAX_VIPS = 64
 export const MAX_POOLS = 64
+/** Maglev tables of a node: one for each pool, and those of services for which others of its backends are ready. */
+export const MAX_TABLES = 128
+/** Of all tables together. */
+export const MAX_SLOTS = 16 << 20
+
+export const MAX_ANNOUNCED_PREFIXES = 64
+/** Of one state of announcement. */
+export const MAX_COMMUNITIES = 32
+export const MAX_PREPENDED_AS_NUMBERS = 16
 
 export const MAX_POP_ID = 4095
 export const MAX_NODE_ID = 65535
@@ -29,6 +38,17 @@ export const MAX_IDLE_S = 24 * 3600
 export const MAX_TIMEOUT_SETS = 7
 /** The longest half-open and closing time: one hour. */
 export const MAX_SHORT_TIMEOUT_S = 3600
+
+export const DEFAULT_CHECK_INTERVAL_MS = 2000
+/** Or the interval, where that is shorter. */
+export const DEFAULT_CHECK_TIMEOUT_MS = 1000
+export const DEFAULT_RISE = 2
+export const DEFAULT_FALL = 3
+export const DEFAULT_SLOW_START_MS = 30_000
+/** Of services with health times backends in their pools, in one PoP: every node there does them all. */
+export const MAX_CHECKS_PER_POP = 2048
+/** Characters of the text that a body is to contain. */
+export const MAX_EXPECTED_BODY = 256
 
 /** A fleet at all its limits, with the longest names, is below 1.5 MiB. */
 export const MAX_FLEET_FILE_BYTES = 2 * 1024 * 1024

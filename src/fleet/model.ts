@@ -2,12 +2,16 @@
 // Made by src/config only; read by everyone. Guarantees: ids are unique and independent of the order of
 // the file, every address is canonical text (RFC 5952 for IPv6), every reference (pool, node) resolves.
 
+import type { Announce } from './announce.js'
+
 export interface FleetNode {
   readonly id: number
   readonly name: string
   readonly popId: number
   /** Canonical text. */
   readonly address: string
+  /** Where its admin interface listens for other machines, besides loopback and its UNIX socket: address and port. */
+  readonly admin?: string
 }
 
 export interface Backend {
@@ -31,6 +35,43 @@ export interface Pop {
   readonly backends: readonly Backend[]
 }
 
+export interface StatusRange {
+  readonly from: number
+  /** Included. */
+  readonly to: number
+}
+
+/** What is sent to a backend, and what is to come back. */
+export type Check =
+  | { readonly kind: 'tcp' }
+  | {
+      readonly kind: 'http' | 'https'
+      readonly path: string
+      /** Of the Host header; undefined: address and port. */
+      readonly host: string | undefined
+      readonly status: readonly StatusRange[]
+      /** What the body is to contain. */
+      readonly body: string | undefined
+      /** https: the name asked for in the handshake. */
+      readonly serverName: string | undefined
+      /** https: whether the certificate must be valid for that name. */
+      readonly verify: boolean
+    }
+
+/** How a service's backends are checked. */
+export interface ServiceHealth {
+  readonly check: Check
+  readonly port: number
+  readonly intervalMs: number
+  readonly timeoutMs: number
+  readonly rise: number
+  readonly fall: number
+  /** 0: a backend that has recovered takes its whole share at once. */
+  readonly slowStartMs: number
+  /** Whether the node also connects to the service through the VIP. */
+  readonly probe: boolean
+}
+
 export interface Service {
   readonly name: string
   readonly vip: string
@@ -43,6 +84,8 @@ export interface Service {
   readonly halfOpenS: number
   readonly idleS: number
   readonly closingS: number
+  /** undefined: every backend counts as up. */
+  readonly health: ServiceHealth | undefined
 }
 
 export interface Fleet {
@@ -52,4 +95,7 @@ export interface Fleet {
   readonly flowTableEntries: number
   readonly pops: readonly Pop[]
   readonly services: readonly Service[]
+  readonly announce?: Announce
+  /** Of the token that callers from other machines show; a path as keyFile. */
+  readonly adminTokenFile?: string
 }

@@ -1,7 +1,7 @@
 // What `run` and `backend` share around the native worker: its errors as sentences, and a watch that notices its end and
 // its peers coming and going. Guarantees: a worker that cannot start leaves its device closed.
 
-import type { Health } from '../admin/server.js'
+import type { Health } from '../admin/pages.js'
 import { NativeError, type PortHandle, type WorkerHandle } from '../dataplane/addon.js'
 import type { Changes } from './changes.js'
 import { HostError } from './host-error.js'

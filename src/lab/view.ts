@@ -1,31 +1,9 @@
-// The live view as text: one frame of lines for one state of the lab. Pure: screen.ts draws it. Guarantees that no line
+// The live view as text: one frame of lines for one state of the lab. Pure: src/terminal/screen.ts draws it. Guarantees that no line
 // is wider and no frame higher than asked for, and that what matters most comes first.
 
+import { type Line, type Size, type Style, textOf } from '../terminal/line.js'
 import type { LiveClient, LivePop, LiveState, NodeState } from './messages.js'
 import { formatBytes, plural } from './report.js'
-
-export interface Size {
-  readonly columns: number
-  readonly rows: number
-}
-
-const COLOURS = {
-  red: 31,
-  green: 32,
-  yellow: 33,
-  blue: 34,
-  magenta: 35,
-  cyan: 36,
-  bold: 1,
-  dim: 2,
-} as const
-type Style = keyof typeof COLOURS
-
-interface Span {
-  readonly text: string
-  readonly style?: Style | undefined
-}
-type Line = readonly Span[]
 
 const POP_STYLES: readonly Style[] = ['cyan', 'magenta', 'yellow', 'green', 'blue', 'red']
 const NODE_STYLES: Readonly<Record<NodeState, Style>> = {
@@ -151,16 +129,3 @@ const styleOfPop = (number: number): Style | undefined =>
   POP_STYLES[(number - 1) % POP_STYLES.length]
 
 const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`
-
-/** Cut where the terminal would wrap. */
-function textOf(line: Line, columns: number, colour: boolean): string {
-  let left = Math.max(0, columns)
-  let text = ''
-  for (const span of line) {
-    const shown = span.text.slice(0, left)
-    left -= shown.length
-    const styled = colour && span.style !== undefined && shown !== ''
-    text += styled ? `\x1b[${COLOURS[span.style ?? 'bold']}m${shown}\x1b[0m` : shown
-  }
-  return colour ? text : text.trimEnd()
-}

@@ -142,7 +142,7 @@ t.test(
     t.equal(await value(net, 'ams', 'recalling'), 0)
     t.equal(
       await net.sh('ls /run/steadycast'),
-      'ams-1.departed.json\nams-1.flows\nams-1.flows.lock',
+      'ams-1.departed.json\nams-1.flows\nams-1.flows.lock\nams-1.sock',
     )
 
     t.equal((await second.stop()).code, 0, 'a clean stop')
@@ -174,7 +174,7 @@ t.test(
     net.write('fleet.yaml', drained)
     await reload(ams, /reloaded: backend ams-web-1 of PoP ams, pool default: weight 1 to 0"/)
     await Promise.all([reload(nyc, /reloaded: /), reload(web, /reloaded: /)])
-    t.equal(await value(net, 'ams', 'maglev_slots', { backend: 'ams-web-1' }), 0)
+    t.equal(await value(net, 'ams', 'maglev_slots', { backend: 'ams-web-1', service: 'web' }), 0)
     await carries(net, 'ams', 'delivered_gue')
 
     const succeeded = await value(net, 'ams', 'config_last_reload_success_timestamp_seconds')
@@ -203,7 +203,10 @@ t.test(
     await reload(web, /reloaded: /)
     t.equal(await value(net, 'ams', config), 1)
     t.ok((await value(net, 'ams', 'config_last_reload_success_timestamp_seconds')) > succeeded)
-    t.equal(await value(net, 'ams', 'maglev_slots', { backend: 'ams-web-1' }), 65537)
+    t.equal(
+      await value(net, 'ams', 'maglev_slots', { backend: 'ams-web-1', service: 'web' }),
+      65537,
+    )
     await reload(ams, /reloaded: nothing has changed"/)
     await finished(t, running)
     for (const process of [ams, nyc, web])

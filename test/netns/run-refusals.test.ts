@@ -132,7 +132,7 @@ const refusals: readonly Refusal[] = [
   {
     name: 'an --admin that is no address',
     args: ['--admin', 'localhost:6080'],
-    says: /^steadycast: --admin: got "localhost:6080", expected a loopback address.*\n$/,
+    says: /^steadycast: --admin: got "localhost:6080", expected an address and a port.*\n$/,
   },
   {
     name: 'an --admin that others reach',

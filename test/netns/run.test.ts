@@ -69,7 +69,7 @@ async function checkMetrics(t: Test, net: Net): Promise<void> {
   t.equal(sampleOf(ams, 'steadycast_backend_new_flows_total', backend), 4)
   t.equal(sampleOf(nyc, 'steadycast_backend_new_flows_total', backend), 0)
   t.equal(sampleOf(ams, 'steadycast_peer_up', { peer: 'nyc-1', pop: 'nyc' }), 1)
-  t.equal(sampleOf(ams, 'steadycast_maglev_slots', { backend: 'ams-web-1' }), 65537)
+  t.equal(sampleOf(ams, 'steadycast_maglev_slots', { backend: 'ams-web-1', service: 'web' }), 65537)
   t.equal(sampleOf(ams, 'steadycast_dropped_packets_total', { reason: 'no_service' }), 0)
 }
 

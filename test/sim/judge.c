@@ -509,6 +509,29 @@ static bool moves(struct world *w, const struct connection *c)
 	return k && k->conn == number_of(w, c) && k->tcp.due_us && w->now_us - k->tcp.since_us < MOVES_US;
 }
 
+/* Whether a flow finds no place in a node's table: connections never give way to a SYN. */
+static bool no_room(const struct sc_flow_table *t, uint64_t flow)
+{
+	for (uint32_t b = 0; b <= t->mask; b++) {
+		for (int i = 0; sc_flow_belongs(t->mask, flow, b) && i < SC_FLOW_WAYS; i++) {
+			const struct sc_flow_entry *e = &t->buckets[b].way[i];
+
+			if (e->state != SC_FLOW_ESTABLISHED || e->cached)
+				return false;
+		}
+	}
+	return true;
+}
+
+/* Its client's PoP has a home whose table is full of what looks like connections. */
+static bool turned_away(const struct world *w, const struct connection *c)
+{
+	for (int i = 0; c->fate == FATE_HANDSHAKE && i < w->nnodes; i++)
+		if (w->node[i].node && w->node[i].counters[SC_DROP_table_full] && no_room(&w->node[i].node->table, c->flow))
+			return true;
+	return false;
+}
+
 /* SIM_BOUND_US after everyone was asked to go on. */
 void sim_judge_end(struct world *w)
 {
@@ -524,6 +547,8 @@ void sim_judge_end(struct world *w)
 		}
 		if (c->fate != FATE_LIVING && c->fate != FATE_HANDSHAKE)
 			continue;
+		if (turned_away(w, c))
+			sim_leave_outside(w, c, OUT_FULL);
 		snprintf(how, sizeof(how), "%s: turn %u of %u, %u bytes unacknowledged",
 			 c->fate == FATE_LIVING ? "it stands still after the last event" : "it never began",
 			 c->turn, c->script.turns, c->tcp.max - c->tcp.una);

@@ -80,6 +80,7 @@ enum sim_excuse {
 	OUT_REMOVED,			/* or its node was removed */
 	OUT_UNFILLED,			/* or its node died before it had filled */
 	OUT_FLOODED,			/* a flood larger than the table took its handshake's place */
+	OUT_FULL,			/* it never began: a table was full of what looks like connections */
 	CONTESTED_SYN,			/* two backends got its SYN before they could know */
 	CONTESTED_RACE,			/* a SYN of it came to a PoP that could not know it */
 	CONTESTED_REUSE,		/* its port's last connection lives on where the new one is not known */

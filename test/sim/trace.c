@@ -28,6 +28,7 @@ const char *const sim_excuse_names[SIM_EXCUSES] = {
 	[OUT_REMOVED] = "only_a_removed_node_knew",
 	[OUT_UNFILLED] = "only_a_node_that_had_not_filled_knew",
 	[OUT_FLOODED] = "handshake_flooded_away",
+	[OUT_FULL] = "no_room_among_established_flows",
 	[CONTESTED_SYN] = "two_backends_got_its_syn",
 	[CONTESTED_RACE] = "syn_at_a_pop_that_could_not_know",
 	[CONTESTED_REUSE] = "port_reused_unheard",

@@ -47,6 +47,7 @@ const service = (
   protocol,
   pool: POOL,
   fragments,
+  health: undefined,
 })
 
 /** TCP 80 and 443 and UDP 443 on one pair of VIPs; UDP 53 with fragments and TCP 53 on the other. */

@@ -6,10 +6,12 @@ import { isDeepStrictEqual } from 'node:util'
 import type { Command } from 'commander'
 import { parseAdminAddress } from '../../admin/address.js'
 import { metricsRegistry } from '../../admin/metrics.js'
-import { type AdminServer, type AdminSources, startAdmin } from '../../admin/server.js'
+import { commonPages } from '../../admin/pages.js'
+import { type AdminServer, startAdmin } from '../../admin/server.js'
 import { loadAddon, type WorkerHandle } from '../../dataplane/addon.js'
 import { type Generation, packGeneration } from '../../dataplane/generation.js'
 import { addressBytes } from '../../fleet/address.js'
+import { isOfThisMachine } from '../../fleet/admin-address.js'
 import { fleetDifferences } from '../../fleet/differences.js'
 import type { Backend, Fleet, Pop } from '../../fleet/model.js'
 import {
@@ -42,7 +44,7 @@ import { allowAsymmetricReplies } from '../../host/sysctl.js'
 import { putOnDevice, removeOthersFromDevice, sweepLeftovers } from '../../host/vip-routing.js'
 import { startWorker, watchWorker, workerHealth } from '../../host/worker.js'
 import { UserError } from '../errors.js'
-import { findNamed, readFleet, refuseReload, refuseStart } from '../fleet-input.js'
+import { findNamed, readFleet, readToken, refuseReload, refuseStart } from '../fleet-input.js'
 import { createLog, type Log } from '../log.js'
 import { PartlyReloaded } from '../reloads.js'
 import { runService, type ServiceContext, type Step } from '../service.js'
@@ -78,7 +80,7 @@ export function register(program: Command): void {
     .description('be a backend machine: take packets out of GUE and give them to its servers')
     .requiredOption('--config <file>', 'the fleet file')
     .requiredOption('--name <backend>', "this backend's name in it")
-    .option('--admin <address:port>', 'metrics and health, on loopback', ADMIN_BACKEND)
+    .option('--admin <address:port>', 'metrics and health', ADMIN_BACKEND)
     .option('--device <name>', 'the device that carries the VIPs', DEVICE)
     .action((options: Options) => runService(createLog(), (context) => stepsOf(options, context)))
 }
@@ -154,6 +156,7 @@ class BackendSide {
   #files!: Files
   #plan!: Plan
   #admin!: AdminServer
+  #token: string | undefined
   #device!: Device
   #ipv6 = false
   #replies!: ReplyRoutes
@@ -170,7 +173,12 @@ class BackendSide {
   read(): void {
     this.#files = readFiles(this.options, this.context.log, 'start')
     checkDeviceName(this.options.device)
-    parseAdminAddress(this.options.admin)
+    const { adminTokenFile } = this.#files.fleet
+    const address = parseAdminAddress(this.options.admin, adminTokenFile !== undefined)
+    // Backend machines need no token as long as nobody asks them from elsewhere.
+    if (adminTokenFile !== undefined && !isOfThisMachine(address)) {
+      this.#token = readToken(adminTokenFile, this.context.log, refuseStart)
+    }
   }
 
   async check(): Promise<void> {
@@ -183,16 +191,20 @@ class BackendSide {
 
   async openAdmin(): Promise<void> {
     await beTheOnlyOne(this.context.changes)
-    const sources: AdminSources = {
+    const pages = commonPages({
       health: () => workerHealth(this.#worker),
       metrics: async () => ({
         contentType: this.#metrics?.contentType ?? 'text/plain; charset=utf-8',
         text: (await this.#metrics?.metrics()) ?? '',
       }),
-    }
-    this.#admin = await startAdmin(parseAdminAddress(this.options.admin), sources, (message) =>
-      this.context.log.warn(message),
-    )
+    })
+    const address = parseAdminAddress(this.options.admin, this.#token !== undefined)
+    this.#admin = await startAdmin({
+      listeners: [{ kind: 'tcp', address, option: '--admin' }],
+      pages,
+      token: () => this.#token,
+      warn: (message) => this.context.log.warn(message),
+    })
     this.context.changes.add('admin server', () => this.#admin.close())
   }
 

@@ -3,10 +3,12 @@
 
 import type { Command } from 'commander'
 import { loadFleet } from '../../config/fleet-file.js'
-import { loadKeys } from '../../config/keys.js'
+import { type KeysResult, loadKeys } from '../../config/keys.js'
 import { count, formatProblem, type Problem } from '../../config/problem.js'
 import { didYouMean } from '../../config/suggest.js'
-import type { Fleet, FleetNode, Pop } from '../../fleet/model.js'
+import { loadToken, type TokenResult } from '../../config/token.js'
+import type { Fleet, FleetNode, Pop, ServiceHealth } from '../../fleet/model.js'
+import { statusText } from '../../health/checks.js'
 import { EXIT_FAILURE, UserError } from '../errors.js'
 
 interface Options {
@@ -20,6 +22,8 @@ interface Summary {
   readonly nodes: number
   readonly backends: number
   readonly services: number
+  /** Of services with health, how they are checked. */
+  readonly health?: readonly ({ readonly service: string } & ServiceHealth)[]
   readonly node?: {
     readonly name: string
     readonly id: number
@@ -66,7 +70,11 @@ function check(path: string, nodeName: string | undefined): Report {
   const result = loadFleet(path)
   if (!result.ok) return { ok: false, problems: result.problems, summary: null }
   const { fleet } = result
-  const problems = [...result.warnings, ...keyWarnings(fleet.keyFile)]
+  const problems = [
+    ...result.warnings,
+    ...asWarnings(loadKeys(fleet.keyFile)),
+    ...(fleet.adminTokenFile === undefined ? [] : asWarnings(loadToken(fleet.adminTokenFile))),
+  ]
   const found = nodeName === undefined ? undefined : findNode(fleet, nodeName)
   if (nodeName !== undefined && found === undefined) {
     return { ok: false, problems: [...problems, unknownNode(path, fleet, nodeName)], summary: null }
@@ -74,12 +82,11 @@ function check(path: string, nodeName: string | undefined): Report {
   return { ok: true, problems, summary: summarize(fleet, found) }
 }
 
-/** A key file that is not on this machine, or not for this user, is no fault of the fleet file. */
-function keyWarnings(keyFile: string): readonly Problem[] {
-  const keys = loadKeys(keyFile)
-  if (keys.ok) return keys.warnings
-  if (keys.cause !== 'unusable') return []
-  return keys.problems.map((problem) => ({ ...problem, severity: 'warning' }))
+/** A file of secrets that is not on this machine, or not for this user, is no fault of the fleet file. */
+function asWarnings(secret: KeysResult | TokenResult): readonly Problem[] {
+  if (secret.ok) return secret.warnings
+  if (secret.cause !== 'unusable') return []
+  return secret.problems.map((problem) => ({ ...problem, severity: 'warning' }))
 }
 
 interface Found {
@@ -101,11 +108,15 @@ function unknownNode(file: string, fleet: Fleet, name: string): Problem {
 }
 
 function summarize({ pops, services }: Fleet, found: Found | undefined): Summary {
+  const health = services.flatMap(({ name, health }) => {
+    return health === undefined ? [] : [{ service: name, ...health }]
+  })
   const summary = {
     pops: pops.length,
     nodes: pops.reduce((sum, pop) => sum + pop.nodes.length, 0),
     backends: pops.reduce((sum, pop) => sum + pop.backends.length, 0),
     services: services.length,
+    ...(health.length === 0 ? {} : { health }),
   }
   if (found === undefined) return summary
   const { name, id, address } = found.node
@@ -115,7 +126,7 @@ function summarize({ pops, services }: Fleet, found: Found | undefined): Summary
 function printText(path: string, { problems, summary }: Report): void {
   for (const problem of problems) process.stderr.write(`${formatProblem(problem)}\n`)
   if (summary === null) return
-  const { pops, nodes, backends, services, node } = summary
+  const { pops, nodes, backends, services, health = [], node } = summary
   const counts = [
     count(pops, 'PoP'),
     count(nodes, 'node'),
@@ -123,8 +134,20 @@ function printText(path: string, { problems, summary }: Report): void {
     count(services, 'service'),
   ]
   process.stdout.write(`${path}: ok: ${counts.join(', ')}\n`)
+  for (const one of health) process.stdout.write(`${path}: ${healthText(one)}\n`)
   if (node === undefined) return
   process.stdout.write(
     `${path}: node ${node.name}: id ${node.id}, PoP ${node.pop}, address ${node.address}\n`,
+  )
+}
+
+/** `service web: http /healthz to port 80 every 1000 ms, timeout 500 ms, status 200-399; ...` */
+function healthText({ service, check, ...health }: { readonly service: string } & ServiceHealth) {
+  const what = check.kind === 'tcp' ? 'tcp' : `${check.kind} ${check.path}`
+  const { port, intervalMs, timeoutMs, rise, fall, slowStartMs, probe } = health
+  const expected = check.kind === 'tcp' ? '' : `, status ${statusText(check.status)}`
+  return (
+    `service ${service}: ${what} to port ${port} every ${intervalMs} ms, timeout ${timeoutMs} ms${expected}; ` +
+    `up after ${rise}, down after ${fall}, slow start ${slowStartMs} ms, ${probe ? '' : 'not '}probed through the VIP`
   )
 }

@@ -26,7 +26,8 @@ import {
   unprovenLines,
 } from '../../lab/scenario-report.js'
 import { scenarioLines, scenariosNamed } from '../../lab/scenarios.js'
-import { openScreen } from '../../lab/screen.js'
+import { frame } from '../../lab/view.js'
+import { openScreen } from '../../terminal/screen.js'
 
 interface Options {
   readonly scenario?: readonly string[] | 'list'
@@ -108,7 +109,7 @@ async function lab(given: Options): Promise<number> {
   const startedAt = Date.now()
   const options = optionsOf(given)
   const { json } = given
-  const screen = openScreen(json ? process.stderr : process.stdout)
+  const screen = openScreen(json ? process.stderr : process.stdout, frame)
   const say = (line: string): void => screen.line(line)
   const onResult = (result: LabResult): void => {
     screen.close()

@@ -4,10 +4,9 @@
 // stopped node silent (docs/local-delivery.md); a reload that fails leaves the configuration of before in force.
 
 import { randomBytes } from 'node:crypto'
+import { resolve } from 'node:path'
 import type { Command } from 'commander'
-import { parseAdminAddress } from '../../admin/address.js'
 import { metricsRegistry } from '../../admin/metrics.js'
-import { type AdminServer, type AdminSources, startAdmin } from '../../admin/server.js'
 import { readPopMemory, writePopMemory } from '../../config/departed-file.js'
 import { loadAddon, type WorkerHandle } from '../../dataplane/addon.js'
 import { backendFlows } from '../../dataplane/generation.js'
@@ -34,10 +33,13 @@ import {
 } from '../../host/preconditions.js'
 import { StateDir } from '../../host/state-dir.js'
 import { allowAsymmetricReplies } from '../../host/sysctl.js'
-import { startWorker, watchWorker, workerHealth } from '../../host/worker.js'
+import { startWorker, watchWorker } from '../../host/worker.js'
+import { NO_WORDS } from '../../operator/words.js'
 import { createLog } from '../log.js'
+import { NodeAdmin } from '../node-admin.js'
+import { inputsOf, NodeAnnounce } from '../node-announce.js'
+import { NodeHealth } from '../node-health.js'
 import {
-  completePlan,
   type NodeFiles,
   type NodeOutline,
   type NodePlan,
@@ -69,7 +71,7 @@ export function register(program: Command): void {
     .description('be a node of the fleet')
     .requiredOption('--config <file>', 'the fleet file')
     .requiredOption('--node <name>', "this node's name in it")
-    .option('--admin <address:port>', 'metrics and health, on loopback', ADMIN_NODE)
+    .option('--admin <address:port>', 'the admin interface, besides its UNIX socket', ADMIN_NODE)
     .option('--device <name>', 'the device that packets come in by', DEVICE)
     .option('--state <folder>', 'what outlives the process, on a tmpfs', STATE_DIR)
     .action((options: Options) => runService(createLog(), (context) => stepsOf(options, context)))
@@ -82,6 +84,7 @@ function stepsOf(options: Options, context: ServiceContext): readonly Step[] {
     () => node.check(),
     () => node.openAdmin(),
     () => node.pack(),
+    () => node.silence(),
     () => node.takeDevice(),
     () => node.guard(),
     () => node.work(),
@@ -93,16 +96,18 @@ function stepsOf(options: Options, context: ServiceContext): readonly Step[] {
 class Node {
   #outline!: NodeOutline
   #plan!: NodePlan
-  #admin!: AdminServer
+  #admin!: NodeAdmin
   #device!: Device
   #needs!: DeviceNeeds
   #vips!: NodeVips
   #worker: WorkerHandle | undefined
+  #announce: NodeAnnounce | undefined
   #metrics: ReturnType<typeof metricsRegistry> | undefined
   /** All of the plan is in force. */
   #settled = false
   readonly #startedMs = Date.now()
   readonly #state: StateDir
+  #health!: NodeHealth
 
   constructor(
     readonly options: Options,
@@ -113,14 +118,35 @@ class Node {
 
   read(): void {
     const { config, node, device, admin } = this.options
-    const { log } = this.context
+    const { log, reloads } = this.context
     const files = readNodeFiles(config, node, log, 'start')
     const path = this.#state.departedPath
     const { memory, doubt } = readPopMemory(path, Date.now())
     if (doubt !== undefined) log.warn(`${path} is ignored: ${doubt}`)
     this.#outline = this.#outlineOf(files, memory.departed, memory.known)
     checkDeviceName(device)
-    parseAdminAddress(admin)
+    const inputs = {
+      state: this.#state,
+      address: admin,
+      configPath: resolve(config),
+      log,
+      startedMs: this.#startedMs,
+      worker: () => this.#worker,
+      plan: () => this.#plan,
+      reload: () => reloads.state,
+      metrics: () => this.#metrics,
+      health: () => this.#health.report(),
+      announce: () => this.#announce?.report(),
+    }
+    this.#admin = new NodeAdmin(inputs, files)
+    this.#health = new NodeHealth({
+      ...this.context,
+      statePath: this.#state.healthPath,
+      plan: () => this.#plan,
+      worker: () => this.#worker,
+      words: () => this.#admin.words.words,
+      replan: () => this.#replan(),
+    })
   }
 
   async check(): Promise<void> {
@@ -135,21 +161,23 @@ class Node {
 
   async openAdmin(): Promise<void> {
     await beTheOnlyOne(this.context.changes)
-    const sources: AdminSources = {
-      health: () => workerHealth(this.#worker),
-      metrics: async () => ({
-        contentType: this.#metrics?.contentType ?? 'text/plain; charset=utf-8',
-        text: (await this.#metrics?.metrics()) ?? '',
-      }),
-    }
-    this.#admin = await startAdmin(parseAdminAddress(this.options.admin), sources, (message) =>
-      this.context.log.warn(message),
-    )
-    this.context.changes.add('admin server', () => this.#admin.close())
+    await this.#admin.open(this.context.changes)
   }
 
   async pack(): Promise<void> {
+    this.#health.start(this.#outline)
     this.#plan = await this.#complete(this.#outline)
+  }
+
+  async silence(): Promise<void> {
+    const { changes, log } = this.context
+    const { device, state } = this.options
+    this.#announce = await NodeAnnounce.start(this.#plan, {
+      changes,
+      log,
+      device,
+      stateDir: state,
+    })
   }
 
   async takeDevice(): Promise<void> {
@@ -187,6 +215,7 @@ class Node {
     if (recalls) log.info('recalling the flows that were known before the restart')
     else if (doubt !== null) log.warn(`the flow table of before is not recalled: ${doubt}`)
     const plan = () => this.#plan
+    const { words } = this.#admin
     this.#metrics = metricsRegistry({
       side: 'node',
       table: loadAddon().counterTable(),
@@ -206,6 +235,10 @@ class Node {
       get reload() {
         return reloads.state
       },
+      health: this.#health,
+      announcements: () => this.#announce?.report(),
+      self,
+      words: () => words.words,
     })
     const peerChanged = (...[id, up, rttUs]: [number, boolean, number | null]) =>
       this.#peerChanged(id, up, rttUs)
@@ -236,8 +269,21 @@ class Node {
     )
     const timer = setInterval(() => reloads.between(() => this.#letGo()), DEPARTED_LOOK_MS)
     changes.add('look at departed backends', () => clearInterval(timer))
+    this.#announce?.serve(() =>
+      inputsOf({
+        plan: this.#plan,
+        worker: this.#worker,
+        health: this.#health.report(),
+        word: this.#admin.words.words.node,
+      }),
+    )
     reloads.serve(() => this.#reload())
     supervisor.serve(`node ${self.name} of PoP ${pop.name} is running`, this.#worker)
+    this.#admin.words.onChange(() => {
+      this.#admin.tellWords()
+      this.#health.look()
+    })
+    if (this.#admin.words.words !== NO_WORDS) this.#admin.tellWords()
   }
 
   async #reload(): Promise<readonly string[]> {
@@ -246,6 +292,7 @@ class Node {
     const before = this.#plan
     const files = readNodeFiles(config, node, log, 'reload')
     requireSameNode(before, files)
+    this.#admin.reload(files)
     const next = this.#outlineOf(files, before.departed, before.pop.backends)
     requireRoutingSysctls(routingNeeds(next), this.options.device)
     await requireVipsElsewhere(
@@ -258,11 +305,19 @@ class Node {
       log.warn('flow_table has changed: the flow table keeps its size until the next restart')
     }
     await this.#goOver(plan)
+    this.#admin.forgetDeparted(files)
     for (const { backend } of plan.departed) {
       if (before.departed.some((one) => one.backend.id === backend.id)) continue
       log.info(`backend ${backend.name} is kept without new connections while flows name it`)
     }
     return words.length === 0 ? ['all that was left over from before'] : words
+  }
+
+  /** Health, or a word, has changed who takes new connections; files, rules and routes stay as they are. */
+  async #replan(): Promise<void> {
+    const plan = this.#health.complete(this.#plan, this.#plan.mtu)
+    this.#worker?.adopt(plan.generation.blob)
+    this.#plan = plan
   }
 
   /** Until the worker has taken the plan over, whatever fails leaves the one of before. */
@@ -290,6 +345,7 @@ class Node {
       throw error
     }
     this.#plan = plan
+    this.#health.follow(plan)
     this.#settled = false
     this.#remember()
     await this.#vips.settle(plan.vips, plan.mtu, plan.self.address).catch((error: unknown) => {
@@ -298,6 +354,7 @@ class Node {
       )
     })
     this.#settled = true
+    this.#announce?.adopt(plan)
   }
 
   /** Departed backends that no flow names any more go. */
@@ -308,7 +365,7 @@ class Node {
     )
     if (done.length === 0) return
     const left = plan.departed.filter((one) => !done.includes(one))
-    await this.#goOver(completePlan(outline(plan, left), plan.mtu))
+    await this.#goOver(this.#health.complete(outline(plan, left), plan.mtu))
     for (const { backend } of done) {
       this.context.log.info(`backend ${backend.name} is let go: no flow names it any more`)
     }
@@ -335,7 +392,7 @@ class Node {
     if (unreachable.length > 0) {
       this.context.log.warn({ unreachable }, 'no route leads to some peers or backends now')
     }
-    return completePlan(of, mtu)
+    return this.#health.complete(of, mtu)
   }
 
   /** For the next life. */

@@ -44,6 +44,10 @@ export const EXAMPLES: Readonly<Record<string, Example>> = {
     commands: ['steadycast lab', 'steadycast lab --scenario list'],
     page: 'lab.md',
   },
+  observe: {
+    commands: ['steadycast observe --device eth0 --vip 198.51.100.0/24 --seconds 600'],
+    page: 'observe.md',
+  },
   run: {
     commands: [`steadycast run --config ${FLEET} --node ams-1`],
     page: 'quickstart.md',

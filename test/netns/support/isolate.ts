@@ -12,6 +12,10 @@ const AS_OWN_ROOT = ['--user', '--map-root-user']
 
 /** Debian's packages of the programs that tests use. */
 const PACKAGES = {
+  bird: 'bird2',
+  exabgp: 'exabgp',
+  gobgpd: 'gobgpd',
+  vtysh: 'frr',
   curl: 'curl',
   dig: 'bind9-dnsutils',
   ip: 'iproute2',

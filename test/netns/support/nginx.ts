@@ -1,7 +1,7 @@
-// nginx from Debian as an operator would run it, but for its folders: answers GET from one folder and stores what is PUT
-// below /uploads/ in another. Called by the test files. Guarantees: listens on all addresses when start() resolves.
+// nginx from Debian as an operator would run it, but for its folders: answers GET from one folder, stores what is PUT
+// below /uploads/ in another, and says at /healthz how it is. Called by the test files. Guarantees: listens on all addresses when start() resolves.
 
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { type Running, until } from '../net.js'
 import type { Machine } from './machine.js'
 
@@ -9,6 +9,8 @@ export interface Nginx {
   readonly running: Running
   /** Where the file is that was PUT to /uploads/NAME. */
   readonly upload: (name: string) => string
+  /** /healthz answers 503 while it is sick. */
+  readonly beSick: (sick: boolean) => void
 }
 
 /** `name` comes back as X-Served-By. */
@@ -35,6 +37,10 @@ export async function startNginx(machine: Machine, name: string, root: string): 
         listen 80;
         listen [::]:80;
         root ${root};
+        location = /healthz {
+          if (-f ${folder}/sick) { return 503; }
+          return 200 "all is well";
+        }
         location /uploads/ { root ${folder}; dav_methods PUT; }
       }
     }`,
@@ -45,5 +51,12 @@ export async function startNginx(machine: Machine, name: string, root: string): 
     async () => (await machine.run('ss', '-Hltn', 'sport = :80')) !== '',
     running.ended,
   )
-  return { running, upload: (file) => `${folder}/uploads/${file}` }
+  return {
+    running,
+    upload: (file) => `${folder}/uploads/${file}`,
+    beSick: (sick) => {
+      if (sick) writeFileSync(`${folder}/sick`, '')
+      else rmSync(`${folder}/sick`)
+    },
+  }
 }

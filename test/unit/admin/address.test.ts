@@ -1,16 +1,17 @@
 // The value of --admin.
 
 import t from 'tap'
-import { adminUrl, parseAdminAddress } from '../../../src/admin/address.js'
+import { parseAdminAddress } from '../../../src/admin/address.js'
+import { adminUrl } from '../../../src/fleet/admin-address.js'
 
 t.test('a loopback address and a port are taken as they are', async (t) => {
   for (const [text, host, port, url] of [
     ['127.0.0.1:6080', '127.0.0.1', 6080, 'http://127.0.0.1:6080'],
     ['127.1.2.3:0', '127.1.2.3', 0, 'http://127.1.2.3:0'],
     ['[::1]:65535', '::1', 65535, 'http://[::1]:65535'],
-    ['[0:0:0:0:0:0:0:1]:1', '0:0:0:0:0:0:0:1', 1, 'http://[0:0:0:0:0:0:0:1]:1'],
+    ['[0:0:0:0:0:0:0:1]:1', '::1', 1, 'http://[::1]:1'],
   ] as const) {
-    const address = parseAdminAddress(text)
+    const address = parseAdminAddress(text, false)
     t.same(address, { host, port }, text)
     t.equal(adminUrl(address), url)
   }
@@ -35,17 +36,14 @@ t.test('what is no address with a port is refused with an example', async (t) =>
     ' 127.0.0.1:80',
   ]) {
     t.throws(
-      () => parseAdminAddress(text),
-      {
-        message:
-          /^--admin: got ".*", expected a loopback address and a port, such as 127\.0\.0\.1:6080/,
-      },
+      () => parseAdminAddress(text, true),
+      { message: /^--admin: got ".*", expected an address and a port, such as 127\.0\.0\.1:6080/ },
       text,
     )
   }
 })
 
-t.test('an address that other machines reach is refused with the reason', async (t) => {
+t.test('an address that other machines reach needs a token, and says so', async (t) => {
   for (const text of [
     '0.0.0.0:80',
     '192.0.2.1:80',
@@ -55,9 +53,13 @@ t.test('an address that other machines reach is refused with the reason', async 
     '[1::1]:80',
   ]) {
     t.throws(
-      () => parseAdminAddress(text),
-      { message: /can be reached from other machines, .*expected a loopback address/ },
+      () => parseAdminAddress(text, false),
+      {
+        message:
+          /can be reached from other machines, expected a loopback address, or a token .*token_file/,
+      },
       text,
     )
+    t.equal(adminUrl(parseAdminAddress(text, true)), `http://${text}`)
   }
 })

@@ -2,11 +2,16 @@
 
 import { readFileSync } from 'node:fs'
 import t from 'tap'
+import type { HealthSource } from '../../../src/admin/health-metrics.js'
 import { METRICS, type MetricsInput, metricsRegistry } from '../../../src/admin/metrics.js'
 import { metricsReference } from '../../../src/admin/reference.js'
 import { parseFleet } from '../../../src/config/fleet-file.js'
 import { loadAddon, type NodeView } from '../../../src/dataplane/addon.js'
 import { packGeneration } from '../../../src/dataplane/generation.js'
+import type { Fleet } from '../../../src/fleet/model.js'
+import { unknownSince } from '../../../src/health/machine.js'
+import { RESULTS } from '../../../src/health/outcome.js'
+import { NO_WORDS, type Words } from '../../../src/operator/words.js'
 import { parseMetrics, sampleOf } from '../../support/prometheus.js'
 
 const TEXT = `
@@ -58,6 +63,47 @@ function input(side: 'node' | 'backend', view: NodeView = EMPTY): MetricsInput {
     peers: side === 'node' ? [peer] : [],
     worker: () => ({ busyUs: 2_500_000, loops: 7, view: side === 'node' ? view : null }),
     reload: { successful: true, lastSuccessMs: 1_700_000_000_500 },
+    ...(side === 'node' ? { health: healthOf(fleet) } : {}),
+    ...(side === 'node' ? { self: node, words: () => NO_WORDS } : {}),
+    announcements: () => ({
+      prefixes: [
+        {
+          prefix: '198.51.100.0/24',
+          state: 'announced',
+          wanted: 'withdrawn',
+          why: 'nobody else is left',
+          sinceMs: 0,
+          lastAnnouncer: true,
+        },
+      ],
+      trouble: undefined,
+    }),
+  }
+}
+
+/** Of the first PoP's one backend, two services and a probe. */
+function healthOf({ pops, services }: Fleet): HealthSource {
+  const [backend] = pops[0]?.backends ?? []
+  const [web] = services
+  if (backend === undefined || web === undefined) throw new Error('the fleet has a backend')
+  const up = { ...unknownSince(0), state: 'up', lastMs: 1, durationMs: 25, against: 0 } as const
+  const health = {
+    check: { kind: 'tcp' },
+    ...{ port: 80, intervalMs: 1000, timeoutMs: 500, rise: 2, fall: 3 },
+    ...{ slowStartMs: 0, probe: true },
+  } as const
+  const counts = new Map([
+    ['success', 8],
+    ['status', 3],
+  ] as const)
+  return {
+    checks: [{ service: web, backend, health, status: up, counts }],
+    probeCounts: [{ service: web, counts }],
+    report: () => ({
+      backends: [{ ...up, backendId: backend.id, service: 'web', share: 0.3 }],
+      services: [{ service: 'web', ready: 1, configured: 2 }],
+      probes: [{ service: 'web', ok: false, why: 'lost', sinceMs: 0 }],
+    }),
   }
 }
 
@@ -159,8 +205,26 @@ t.test('values come from their counters, at every scrape anew', async (t) => {
     t.equal(value('backend_flows', { backend: 'nyc-web-1', pop: 'nyc' }), 32 * times)
     t.equal(value('recorded_flows_total', { source: 'recall' }), 9 * times)
     t.equal(value('misrouted_packets_total', { outcome: 'relayed' }), 6 * times)
-    t.equal(value('maglev_slots', { backend: 'ams-web-1', pool: 'default' }), 65537)
+    t.equal(value('maglev_slots', { backend: 'ams-web-1', service: 'web' }), 65537)
     t.equal(value('worker_busy_seconds_total'), 2.5)
+  }
+})
+
+t.test('health is told by backend and service, with every way to fail', async (t) => {
+  const families = await scrape(input('node'))
+  const value = (name: string, labels: Readonly<Record<string, string>>) =>
+    sampleOf(families, `steadycast_${name}`, labels)
+  const check = { backend: 'ams-web-1', service: 'web' }
+  t.equal(value('backend_up', check), 1)
+  t.equal(value('backend_share_ratio', check), 0.3)
+  t.equal(value('backend_check_duration_seconds', check), 0.025)
+  t.equal(value('service_backends_ready', { service: 'web' }), 1)
+  t.equal(value('service_backends', { service: 'web' }), 2)
+  t.equal(value('probe_up', { service: 'web' }), 0)
+  for (const result of RESULTS) {
+    const count = { success: 8, status: 3 }[result as string] ?? 0
+    t.equal(value('backend_checks_total', { ...check, result }), count)
+    t.equal(value('probes_total', { service: 'web', result }), count)
   }
 })
 
@@ -188,6 +252,23 @@ t.test('peers are there before they are seen, and in seconds after', async (t) =
   t.equal(sampleOf(families, 'steadycast_peer_round_trip_seconds', peer), 0.0125)
   t.equal(sampleOf(families, 'steadycast_peer_unacknowledged_batches', peer), 3)
   t.equal(sampleOf(families, 'steadycast_certain'), 1)
+})
+
+t.test('a prefix has one series for each state, of which one is 1', async (t) => {
+  const prefix = '198.51.100.0/24'
+  const families = await scrape(input('node'))
+  const value = (name: string, labels = {}) => sampleOf(families, `steadycast_${name}`, labels)
+  for (const state of ['announced', 'de-preferred', 'withdrawn']) {
+    t.equal(value('announced', { prefix, state }), Number(state === 'announced'), state)
+    t.equal(value('announced_wanted', { prefix, state }), Number(state === 'withdrawn'), state)
+  }
+  t.equal(value('last_announcer', { prefix }), 1)
+  t.equal(value('announce_trouble'), 0)
+  const troubled = await scrape({
+    ...input('node'),
+    announcements: () => ({ prefixes: [], trouble: 'BIRD is not running' }),
+  })
+  t.equal(sampleOf(troubled, 'steadycast_announce_trouble'), 1)
 })
 
 t.test('what a reload changes is there at the next scrape', async (t) => {
@@ -232,8 +313,32 @@ t.test('what a reload changes is there at the next scrape', async (t) => {
     sampleOf(families, 'steadycast_backend_flows', { backend })
   t.equal(flows('ams-web-1', await scraped()), 1)
   t.equal(flows('nyc-web-1', await scraped()), 6, 'both of that name')
-  t.equal(sampleOf(await scraped(), 'steadycast_maglev_slots', { backend: 'nyc-web-1' }), 65537)
+  t.equal(
+    sampleOf(await scraped(), 'steadycast_maglev_slots', { backend: 'nyc-web-1', service: 'web' }),
+    65537,
+  )
 })
+
+t.test(
+  'what the operator said has a series for every word, of this PoP’s backends alone',
+  async (t) => {
+    const before = input('node')
+    const [backend] = before.fleet.pops[0]?.backends ?? []
+    const words: Words = {
+      node: 'draining',
+      backends: new Map([[backend?.id ?? 0, 'maintenance']]),
+    }
+    const families = await scrape({ ...before, words: () => words })
+    const node = (word: string) => sampleOf(families, 'steadycast_node_word', { word })
+    t.same(['ready', 'draining', 'maintenance'].map(node), [0, 1, 0])
+    const of = (name: string, word: string) =>
+      sampleOf(families, 'steadycast_backend_word', { backend: name, word })
+    t.equal(of(backend?.name ?? '', 'maintenance'), 1)
+    t.equal(of(backend?.name ?? '', 'ready'), 0)
+    for (const { name } of before.fleet.pops[1]?.backends ?? [])
+      t.equal(of(name, 'ready'), undefined)
+  },
+)
 
 t.test('docs/metrics.md is what "npm run docs:metrics" writes', async (t) => {
   const file = new URL('../../../docs/metrics.md', import.meta.url)

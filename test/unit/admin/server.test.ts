@@ -1,99 +1,333 @@
-// The admin server, asked over real sockets.
+// The admin server, asked over real sockets: pages, methods, tokens, browsers' tricks, limits, and the UNIX socket.
 
+import { spawn } from 'node:child_process'
+import { existsSync, lstatSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { type AdminServer, type Health, startAdmin } from '../../../src/admin/server.js'
+import { jsonAnswer, type Pages } from '../../../src/admin/answer.js'
+import {
+  CONNECTION_REQUESTS_PER_S,
+  LISTENER_REQUESTS_PER_S,
+  STRANGER_REQUESTS_PER_S,
+} from '../../../src/admin/guard.js'
+import type { Listener } from '../../../src/admin/listen.js'
+import { commonPages, type Health } from '../../../src/admin/pages.js'
+import {
+  type AdminServer,
+  IDLE_TIMEOUT_MS,
+  MAX_BODY_BYTES,
+  startAdmin,
+} from '../../../src/admin/server.js'
+import { ask, raw, type Where } from './ask.js'
 
-let health: Health = { ok: true }
+const TOKEN = 'abcdefghijklmnopqrstuvwxyz012345'
+const BEARER = { authorization: `Bearer ${TOKEN}` }
+const JSON_HEADERS = { 'content-type': 'application/json' }
+const LOOPBACK: Listener = {
+  kind: 'tcp',
+  address: { host: '127.0.0.1', port: 0 },
+  option: '--admin',
+}
+/** Loopback as well, but nothing that it is told apart by. */
+const ANY: Listener = { kind: 'tcp', address: { host: '0.0.0.0', port: 0 }, option: '--admin' }
 
-async function start(t: Test, metrics?: () => Promise<never>): Promise<AdminServer> {
-  const page = async () => ({ contentType: 'text/plain; version=0.0.4', text: 'a_metric 1\n' })
-  const server = await startAdmin(
-    { host: '127.0.0.1', port: 0 },
-    { health: () => health, metrics: metrics ?? page },
-    (message) => t.fail(message),
-  )
-  t.teardown(() => server.close())
-  return server
+interface Setup {
+  readonly listener?: Listener
+  readonly token?: string | undefined
+  readonly health?: () => Health
+  readonly metrics?: () => Promise<{ contentType: string; text: string }>
+  readonly nowMs?: () => number
 }
 
-t.test('the pages answer with their content types', async (t) => {
-  const { url } = await start(t)
-  const metrics = await fetch(`${url}/metrics?name=x`)
+interface Started {
+  readonly server: AdminServer
+  readonly where: { readonly host: string; readonly port: number }
+  /** Bodies of the changes that got through. */
+  readonly changes: unknown[]
+}
+
+async function start(t: Test, setup: Setup = {}): Promise<Started> {
+  const { listener = LOOPBACK, token, health = () => ({ ok: true }), nowMs } = setup
+  const page = async () => ({ contentType: 'text/plain; version=0.0.4', text: 'a_metric 1\n' })
+  const changes: unknown[] = []
+  const pages: Pages = {
+    ...commonPages({ health, metrics: setup.metrics ?? page }),
+    '/words': {
+      kind: 'change',
+      change: (body) => {
+        changes.push(body)
+        return jsonAnswer(body)
+      },
+    },
+  }
+  const server = await startAdmin({
+    listeners: [listener],
+    pages,
+    token: () => token,
+    warn: (message) => t.fail(message),
+    ...(nowMs === undefined ? {} : { nowMs }),
+  })
+  t.teardown(() => server.close())
+  const port = listener.kind === 'tcp' ? Number(new URL(server.url).port) : 0
+  return { server, where: { host: '127.0.0.1', port }, changes }
+}
+
+const post = (headers: Readonly<Record<string, string>> = {}, body = '{"node":"draining"}') => ({
+  method: 'POST',
+  path: '/words',
+  headers: { ...JSON_HEADERS, ...headers },
+  body,
+})
+
+t.test('the pages answer with their content types, and headers that bind a browser', async (t) => {
+  const { where } = await start(t)
+  const metrics = await ask(where, { path: '/metrics?name=x' })
   t.equal(metrics.status, 200)
-  t.equal(metrics.headers.get('content-type'), 'text/plain; version=0.0.4')
-  t.equal(await metrics.text(), 'a_metric 1\n')
-  const healthz = await fetch(`${url}/healthz`)
-  t.equal(healthz.status, 200)
-  t.equal(await healthz.text(), 'ok\n')
+  t.equal(metrics.headers['content-type'], 'text/plain; version=0.0.4')
+  t.equal(metrics.headers['x-content-type-options'], 'nosniff')
+  t.match(metrics.headers['content-security-policy'], /default-src 'none'/)
+  t.equal(metrics.headers['access-control-allow-origin'], undefined)
+  t.equal(metrics.body, 'a_metric 1\n')
+  t.match(await ask(where, { path: '/healthz' }), { status: 200, body: 'ok\n' })
 })
 
 t.test('a worker that does not run is 503 with the reason', async (t) => {
-  const { url } = await start(t)
-  health = { ok: false, why: 'the worker has ended: ENODEV' }
-  t.teardown(() => {
-    health = { ok: true }
-  })
-  const response = await fetch(`${url}/healthz`)
-  t.equal(response.status, 503)
-  t.equal(await response.text(), 'the worker has ended: ENODEV\n')
+  const why = 'the worker has ended: ENODEV'
+  const { where } = await start(t, { health: () => ({ ok: false, why }) })
+  t.match(await ask(where, { path: '/healthz' }), { status: 503, body: `${why}\n` })
 })
 
 t.test('any other path is 404 with the list of paths', async (t) => {
-  const { url } = await start(t)
+  const { where } = await start(t)
   for (const path of ['/', '/metrics/', '/constructor', '/../metrics%00', '//healthz']) {
-    const response = await fetch(`${url}${path}`)
-    t.equal(response.status, 404, path)
-    t.equal(await response.text(), 'no such page; there are:\n/metrics\n/healthz\n', path)
+    const { status, body } = await ask(where, { path })
+    t.equal(status, 404, path)
+    t.equal(body, 'no such page; there are:\n/metrics\n/healthz\n/words\n', path)
   }
 })
 
-t.test('HEAD has headers only, and every other method is refused', async (t) => {
-  const { url } = await start(t)
-  const head = await fetch(`${url}/healthz`, { method: 'HEAD' })
+t.test('pages are read by GET and HEAD, changes told by POST, and all else is 405', async (t) => {
+  const { where, changes } = await start(t, { token: TOKEN })
+  const head = await ask(where, { path: '/healthz', method: 'HEAD' })
   t.equal(head.status, 200)
-  t.equal(head.headers.get('content-length'), '3')
-  t.equal(await head.text(), '')
-  for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS']) {
-    const response = await fetch(`${url}/metrics`, { method })
-    t.equal(response.status, 405, method)
-    t.equal(response.headers.get('allow'), 'GET, HEAD')
-    await response.text()
+  t.equal(head.headers['content-length'], '3')
+  t.equal(head.body, '')
+  for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH']) {
+    const told = await ask(where, {
+      path: '/metrics',
+      method,
+      headers: { ...JSON_HEADERS, ...BEARER },
+    })
+    t.equal(told.status, 405, method)
+    t.equal(told.headers.allow, 'GET, HEAD')
   }
+  for (const method of ['GET', 'HEAD', 'PUT', 'DELETE', 'OPTIONS']) {
+    const told = await ask(where, { path: '/words', method, headers: BEARER })
+    t.equal(told.status, 405, method)
+    t.equal(told.headers.allow, 'POST')
+  }
+  t.same(changes, [], 'none of them changed anything')
 })
 
 t.test('a page that fails is 500 with the reason, and the server goes on', async (t) => {
-  const { url } = await start(t, () => Promise.reject(new Error('no counters')))
-  const response = await fetch(`${url}/metrics`)
-  t.equal(response.status, 500)
-  t.equal(await response.text(), 'no counters\n')
-  t.equal((await fetch(`${url}/healthz`)).status, 200)
+  const { where } = await start(t, { metrics: () => Promise.reject(new Error('no counters')) })
+  t.match(await ask(where, { path: '/metrics' }), { status: 500, body: 'no counters\n' })
+  t.equal((await ask(where, { path: '/healthz' })).status, 200)
+})
+
+t.test('on loopback reading is free and a change needs the token', async (t) => {
+  const { where, changes } = await start(t, { token: TOKEN })
+  t.equal((await ask(where, { path: '/metrics' })).status, 200)
+  for (const headers of [{}, { authorization: TOKEN }, { authorization: 'Bearer wrong' }]) {
+    const told = await ask(where, post(headers))
+    t.equal(told.status, 401)
+    t.equal(told.headers['www-authenticate'], 'Bearer')
+  }
+  t.same(changes, [])
+  t.match(await ask(where, post(BEARER)), { status: 200, body: '{"node":"draining"}\n' })
+  t.same(changes, [{ node: 'draining' }])
+})
+
+t.test('without a token nothing is changed over TCP, and the answer says how else', async (t) => {
+  const { where, changes } = await start(t)
+  const told = await ask(where, post({ authorization: 'Bearer undefined' }))
+  t.equal(told.status, 401)
+  t.match(told.body, /^changes are told by the UNIX socket .* or with a token/)
+  t.same(changes, [])
+})
+
+t.test('where other machines reach it every page needs the token', async (t) => {
+  const { where, changes } = await start(t, { listener: ANY, token: TOKEN })
+  for (const path of ['/metrics', '/healthz', '/words', '/none']) {
+    t.equal((await ask(where, { path })).status, 401, path)
+  }
+  const almost = `Bearer ${TOKEN.slice(0, -1)}6`
+  t.equal((await ask(where, { path: '/metrics', headers: { authorization: almost } })).status, 401)
+  t.equal((await ask(where, { path: '/metrics', headers: BEARER })).status, 200)
+  t.equal((await ask(where, post(BEARER))).status, 200)
+  t.equal(changes.length, 1)
+})
+
+t.test('no answer to a wrong token names the right one', async (t) => {
+  const { where } = await start(t, { listener: ANY, token: TOKEN })
+  for (const headers of [{}, { authorization: 'Bearer x' }, BEARER]) {
+    const told = await ask(where, { path: '/none', headers })
+    t.notMatch(`${told.body}${JSON.stringify(told.headers)}`, TOKEN)
+  }
+})
+
+t.test('a name that was pointed here by somebody else reads nothing (DNS rebinding)', async (t) => {
+  const { where } = await start(t)
+  const hosts = [
+    'evil.example',
+    'evil.example:6080',
+    '127.0.0.1.evil.example',
+    'localhost.evil.example:80',
+  ]
+  for (const host of hosts) {
+    t.equal((await ask(where, { path: '/metrics', headers: { host } })).status, 403, host)
+  }
+  for (const host of ['127.0.0.1:6080', 'localhost:8080', 'LOCALHOST', '[::1]:6080', '10.0.0.1']) {
+    t.equal((await ask(where, { path: '/metrics', headers: { host } })).status, 200, host)
+  }
+})
+
+t.test('a page of another origin in a browser, and a form, change nothing', async (t) => {
+  const { where, changes } = await start(t, { token: TOKEN })
+  const host = `127.0.0.1:${where.port}`
+  for (const [headers, status] of [
+    [{ origin: 'http://evil.example' }, 403],
+    [{ origin: 'null' }, 403],
+    [{ origin: `http://${host}`, 'sec-fetch-site': 'cross-site' }, 403],
+    [{ 'sec-fetch-site': 'same-site' }, 403],
+    [{ 'content-type': 'text/plain' }, 415],
+    [{ 'content-type': 'application/x-www-form-urlencoded' }, 415],
+    [{ 'content-type': 'multipart/form-data; boundary=x' }, 415],
+    [{ 'content-type': 'application/jsonp' }, 415],
+  ] as const) {
+    t.equal(
+      (await ask(where, post({ host, ...BEARER, ...headers }))).status,
+      status,
+      JSON.stringify(headers),
+    )
+  }
+  t.same(changes, [])
+  for (const headers of [
+    { origin: `http://${host}`, 'sec-fetch-site': 'same-origin' },
+    { 'content-type': 'application/json; charset=utf-8' },
+  ]) {
+    t.equal((await ask(where, post({ host, ...BEARER, ...headers }))).status, 200)
+  }
+})
+
+t.test('a body that is too large, or no JSON, or where none belongs, is refused', async (t) => {
+  const { where, changes } = await start(t, { token: TOKEN })
+  const large = `"${'x'.repeat(MAX_BODY_BYTES)}"`
+  t.equal((await ask(where, post(BEARER, large))).status, 413)
+  const chunked = await ask(where, {
+    ...post({ ...BEARER, 'transfer-encoding': 'chunked' }),
+    body: large,
+  })
+  t.equal(chunked.status, 413, 'also when its length is not told')
+  t.equal((await ask(where, post(BEARER, '{"node":'))).status, 400)
+  t.equal((await ask(where, post(BEARER, ''))).status, 400)
+  t.equal(
+    (await ask(where, { path: '/metrics', headers: { 'content-length': '1' }, body: 'x' })).status,
+    413,
+  )
+  t.same(changes, [])
+  const most = `"${'x'.repeat(MAX_BODY_BYTES - 2)}"`
+  t.equal((await ask(where, post(BEARER, most))).status, 200, 'the largest that may be')
 })
 
 t.test('headers beyond the limit and nonsense are refused, and the server goes on', async (t) => {
-  const { url } = await start(t)
-  const port = Number(new URL(url).port)
-  const raw = (text: string) =>
-    new Promise<string>((resolve) => {
-      let answer = ''
-      const socket = connect(port, '127.0.0.1', () => socket.end(text))
-      socket.on('data', (chunk) => {
-        answer += chunk.toString()
-      })
-      socket.on('error', () => {})
-      socket.on('close', () => resolve(answer.split('\r\n')[0] ?? ''))
-    })
-  t.equal(await raw('nonsense\r\n\r\n'), 'HTTP/1.1 400 Bad Request')
+  const { where } = await start(t)
+  const first = async (text: string) => (await raw(where, text)).split('\r\n')[0]
+  t.equal(await first('nonsense\r\n\r\n'), 'HTTP/1.1 400 Bad Request')
   t.equal(
-    await raw(`GET /metrics HTTP/1.1\r\nhost: x\r\nx: ${'y'.repeat(10_000)}\r\n\r\n`),
+    await first(`GET /metrics HTTP/1.1\r\nhost: x\r\nx: ${'y'.repeat(10_000)}\r\n\r\n`),
     'HTTP/1.1 431 Request Header Fields Too Large',
   )
-  t.equal((await fetch(`${url}/healthz`)).status, 200)
+  t.equal((await ask(where, { path: '/healthz' })).status, 200)
+})
+
+t.test('a request that does not come to its end is cut off', async (t) => {
+  const { where, changes } = await start(t, { token: TOKEN })
+  const head = `POST /words HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer ${TOKEN}\r\ncontent-type: application/json\r\ncontent-length: 20\r\n\r\n`
+  const [headers, body] = await Promise.all([
+    raw(where, 'GET /metrics HTTP/1.1\r\nhost: 127.0.0.1\r\n'),
+    raw(where, `${head}{"node":`),
+  ])
+  t.match(headers, /^HTTP\/1\.1 408 /)
+  t.match(body, /^(HTTP\/1\.1 408 .*)?/)
+  t.same(changes, [])
+})
+
+t.test('who does not read the answer is cut off', async (t) => {
+  const all = 50_000_000
+  const { where } = await start(t, {
+    metrics: async () => ({ contentType: 'text/plain', text: 'x'.repeat(all) }),
+  })
+  const socket = connect(where.port, where.host)
+  let bytes = 0
+  socket.on('data', (part) => {
+    bytes += part.length
+  })
+  socket.on('error', () => {})
+  socket.pause()
+  socket.write('GET /metrics HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n')
+  await new Promise((resolve) => setTimeout(resolve, 2 * IDLE_TIMEOUT_MS + 3000))
+  const closed = new Promise((resolve) => socket.once('close', resolve))
+  socket.resume()
+  await closed
+  t.ok(bytes < all, `${bytes} bytes had been sent by then`)
+})
+
+const requests = (n: number, path = '/healthz') =>
+  `GET ${path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n`.repeat(n)
+const statuses = (text: string) => [...text.matchAll(/^HTTP\/1\.1 (\d+)/gm)].map(([, code]) => code)
+
+t.test('one connection has so many requests a second, and more with time', async (t) => {
+  let now = 0
+  const { where } = await start(t, { nowMs: () => now })
+  const burst = 2 * CONNECTION_REQUESTS_PER_S
+  const answered = statuses(await raw(where, requests(burst + 5)))
+  t.same(answered.slice(0, burst), Array(burst).fill('200'))
+  t.same(answered.slice(burst), ['429'], 'and then the connection is closed')
+  now = 1000
+  t.equal((await ask(where, { path: '/healthz' })).status, 200, 'another connection is served')
+})
+
+t.test('all connections together have so many requests a second', async (t) => {
+  let now = 0
+  const { where } = await start(t, { nowMs: () => now })
+  const all: string[] = []
+  for (let sent = 0; sent < 2 * LISTENER_REQUESTS_PER_S + 20; sent += 20) {
+    const last = 'GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n'
+    all.push(...statuses(await raw(where, requests(19) + last)).map((code) => code ?? ''))
+  }
+  t.equal(all.filter((code) => code === '200').length, 2 * LISTENER_REQUESTS_PER_S)
+  t.ok(all.includes('429'))
+  now = 1000
+  t.equal((await ask(where, { path: '/healthz' })).status, 200)
+})
+
+t.test('who has no token is slowed down, and keeps nobody else away', async (t) => {
+  const { where } = await start(t, { listener: ANY, token: TOKEN, nowMs: () => 0 })
+  const codes: number[] = []
+  for (let i = 0; i < 3 * STRANGER_REQUESTS_PER_S; i++) {
+    codes.push((await ask(where, { path: '/metrics' })).status)
+  }
+  t.equal(codes.filter((code) => code === 401).length, 2 * STRANGER_REQUESTS_PER_S)
+  t.equal(codes.at(-1), 429)
+  t.equal((await ask(where, { path: '/metrics', headers: BEARER })).status, 200)
 })
 
 t.test('closing does not wait for a client that says nothing', async (t) => {
-  const server = await start(t)
-  const socket = connect(Number(new URL(server.url).port), '127.0.0.1')
+  const { server, where } = await start(t)
+  const socket = connect(where.port, where.host)
   await new Promise((resolve) => socket.once('connect', resolve))
   const closed = new Promise((resolve) => socket.once('close', resolve))
   await server.close()
@@ -106,15 +340,68 @@ t.test('a taken port is a sentence that names it and the option', async (t) => {
   t.teardown(() => taken.close())
   const bound = taken.address()
   const port = typeof bound === 'object' && bound !== null ? bound.port : 0
-  await t.rejects(
-    startAdmin(
-      { host: '127.0.0.1', port },
-      { health: () => health, metrics: () => Promise.reject(new Error('unused')) },
-      (message) => t.fail(message),
-    ),
-    {
-      message: new RegExp(`^the admin address 127\\.0\\.0\\.1:${port} is taken by .*--admin$`),
-      exitCode: 1,
-    },
-  )
+  const listener: Listener = {
+    kind: 'tcp',
+    address: { host: '127.0.0.1', port },
+    option: '--admin',
+  }
+  await t.rejects(start(t, { listener }), {
+    message: new RegExp(`^the admin address 127\\.0\\.0\\.1:${port} is taken by .*--admin$`),
+    exitCode: 1,
+  })
+})
+
+t.test('an address of no device here is a sentence', async (t) => {
+  const address = { host: '192.0.2.77', port: 6081 }
+  await t.rejects(start(t, { listener: { kind: 'tcp', address, option: '--admin' } }), {
+    message: /^the admin address 192\.0\.2\.77:6081 is not an address of this machine/,
+  })
+})
+
+/** A path that fits into a socket's address, wherever the project is. */
+const socketIn = (t: Test): { path: string; listener: Listener; where: Where } => {
+  const dir = mkdtempSync(join(tmpdir(), 'sc-admin-'))
+  t.teardown(() => rmSync(dir, { recursive: true }))
+  const path = join(dir, 'ams-1.sock')
+  return { path, listener: { kind: 'unix', path }, where: { socketPath: path } }
+}
+
+t.test('a UNIX socket is its owner’s alone, and takes changes without a token', async (t) => {
+  const { path, listener, where } = socketIn(t)
+  const before = process.umask(0)
+  t.teardown(() => process.umask(before))
+  const { changes, server } = await start(t, { listener })
+  t.equal(process.umask(), 0, 'the umask is as before')
+  t.equal(lstatSync(path).mode & 0o777, 0o600)
+  t.equal((await ask(where, post({ host: 'anything' }))).status, 200)
+  t.equal(changes.length, 1)
+  await server.close()
+  t.notOk(existsSync(path), 'it goes with the server')
+})
+
+t.test('the socket of a dead process is replaced, that of a living one never', async (t) => {
+  const { path, listener, where } = socketIn(t)
+  const holder = spawn(process.execPath, [
+    '-e',
+    `require('net').createServer().listen(${JSON.stringify(path)}, () => console.log('up'))`,
+  ])
+  await new Promise((resolve) => holder.stdout.once('data', resolve))
+  await t.rejects(start(t, { listener }), { message: /is in use by another process/ })
+  t.ok(existsSync(path))
+  const dead = new Promise((resolve) => holder.once('close', resolve))
+  holder.kill('SIGKILL')
+  await dead
+  t.ok(existsSync(path), 'the dead process has left its socket')
+  await start(t, { listener })
+  t.equal((await ask(where, { path: '/healthz' })).status, 200)
+})
+
+t.test('what is no socket is not replaced, and a path too long is refused', async (t) => {
+  const { path, listener } = socketIn(t)
+  writeFileSync(path, 'precious')
+  await t.rejects(start(t, { listener }), { message: /is there and is no socket/ })
+  const long = join(path, 'x'.repeat(120))
+  await t.rejects(start(t, { listener: { kind: 'unix', path: long } }), {
+    message: /has a path of \d+ bytes, expected at most 107/,
+  })
 })

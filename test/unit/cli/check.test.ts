@@ -34,7 +34,9 @@ t.test('a sound file is one line on stdout and exit code 0', async (t) => {
 t.test('the shipped example is sound', async (t) => {
   t.same(check(root, 'deploy/fleet.example.yaml'), {
     status: 0,
-    stdout: 'deploy/fleet.example.yaml: ok: 3 PoPs, 4 nodes, 7 backends, 3 services\n',
+    stdout:
+      'deploy/fleet.example.yaml: ok: 3 PoPs, 4 nodes, 7 backends, 3 services\n' +
+      'deploy/fleet.example.yaml: service web: http /healthz to port 80 every 1000 ms, timeout 1000 ms, status 200-399; up after 2, down after 3, slow start 30000 ms, probed through the VIP\n',
     stderr: '',
   })
 })
@@ -53,11 +55,26 @@ t.test('every problem is a line on stderr, and the exit code is 1', async (t) =>
 })
 
 t.test('a warning does not fail the file', async (t) => {
-  const dir = t.testdir({ 'fleet.yaml': GOOD.replace('tcp }', 'tcp, health: { tcp: true } }') })
+  const dir = t.testdir({
+    'fleet.yaml': `${GOOD}announce: { bird: /run/bird/bird.ctl, prefixes: [{ prefix: 198.51.100.0/24, up_when: any }] }\n`,
+  })
   const { status, stdout, stderr } = check(dir, 'fleet.yaml')
   t.equal(status, 0)
   t.match(stdout, /^fleet\.yaml: ok: /)
-  t.match(stderr, /^fleet\.yaml:9:65: warning: health: accepted, but .*\n$/)
+  t.match(stderr, /^fleet\.yaml:\d+:1: warning: announce: accepted, but .*\n$/)
+})
+
+t.test('how services are checked is said, defaults and all', async (t) => {
+  const health = 'health: { http: /healthz, interval: 1s, status: [200, 204-206] }'
+  const dir = t.testdir({ 'fleet.yaml': GOOD.replace('tcp }', `tcp, ${health} }`) })
+  const { status, stdout, stderr } = check(dir, 'fleet.yaml')
+  t.same([status, stderr], [0, ''])
+  t.match(
+    stdout,
+    /\nfleet\.yaml: service web: http \/healthz to port 80 every 1000 ms, timeout 1000 ms, status 200, 204-206; up after 2, down after 3, slow start 30000 ms, probed through the VIP\n$/,
+  )
+  const { summary } = JSON.parse(check(dir, 'fleet.yaml', '--json').stdout)
+  t.match(summary.health, [{ service: 'web', check: { kind: 'http' }, intervalMs: 1000, fall: 3 }])
 })
 
 t.test('--node says who the node is', async (t) => {

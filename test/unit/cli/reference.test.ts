@@ -2,26 +2,21 @@
 // than "npm run docs:man".
 
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
-import { createProgram, type Register } from '../../../src/cli/program.js'
+import { createProgram } from '../../../src/cli/program.js'
 import { EXAMPLES } from '../../../src/cli/reference/examples.js'
 import { referenceFiles } from '../../../src/cli/reference/files.js'
 import { verbTable } from '../../../src/cli/reference/verbs.js'
+import { VERBS } from '../../../src/cli/verbs.js'
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
 const SCRATCH = t.testdir({ 'fleet one.yaml': '' })
 /** What stands for the command in a shell of ours: it prints its arguments. */
 const STAND_IN = `steadycast() { printf '<%s>' "$@"; echo; }`
 
-const folder = new URL('../../../src/cli/commands/', import.meta.url)
-const verbs = await Promise.all(
-  readdirSync(folder).map(
-    async (name) => (await import(new URL(name, folder).href)) as { readonly register: Register },
-  ),
-)
-const program = createProgram(verbs.map(({ register }) => register))
+const program = createProgram(VERBS)
 const table = verbTable(program)
 
 function steadycast(...args: readonly string[]): string {

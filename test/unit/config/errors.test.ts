@@ -26,7 +26,7 @@ const cases: readonly Case[] = [
     from: 'services:',
     to: 'pops: []\nservices:',
     problems: [
-      '8:1: unknown key "pops" in the file, expected fleet, services, announce; it belongs in "fleet"',
+      '8:1: unknown key "pops" in the file, expected fleet, services, admin, announce; it belongs in "fleet"',
     ],
   },
   {
@@ -47,7 +47,7 @@ const cases: readonly Case[] = [
     name: 'a list where a mapping belongs',
     from: '{ name: ams-1, address: 192.0.2.1 }',
     to: '[ams-1]',
-    problems: ['6:15: nodes[0]: got a list, expected a mapping of name, id, address'],
+    problems: ['6:15: nodes[0]: got a list, expected a mapping of name, id, address, scope, admin'],
   },
   {
     name: 'a key without a value',
@@ -377,22 +377,96 @@ const cases: readonly Case[] = [
     ],
   },
   {
-    name: 'health without a kind of probe',
+    name: 'health without a kind of check',
     from: 'protocol: tcp',
     to: 'protocol: tcp, health: { rise: 2 }',
-    problems: [
-      '9:65: health: got neither "http" nor "tcp", expected one of them',
-      '9:65: warning: health: accepted, but this version does not probe backends: every configured backend is treated as ready',
-    ],
+    problems: ['9:65: health: got none of "http", "https" and "tcp", expected one of them'],
   },
   {
-    name: 'health with two kinds of probe, one of them wrong',
+    name: 'health with two kinds of check, one of them wrong',
     from: 'protocol: tcp',
     to: 'protocol: tcp, health: { http: healthz, tcp: true }',
     problems: [
-      '9:65: health: got both "http" and "tcp", expected one of them',
-      '9:65: warning: health: accepted, but this version does not probe backends: every configured backend is treated as ready',
+      '9:65: health: got "http" and "tcp" of "http", "https" and "tcp", expected one of them',
       '9:81: http: got "healthz", expected a path that starts with "/", such as /healthz',
+    ],
+  },
+  {
+    name: 'health keys that the kind of check does not look at',
+    from: 'protocol: tcp',
+    to: 'protocol: tcp, health: { tcp: true, status: [200], body: ok, host: a.example, server_name: b, verify: true }',
+    problems: [
+      '9:86: status: got it beside "tcp", expected it beside "http" or "https" only: remove it, or check by "http" or "https"',
+      '9:101: body: got it beside "tcp", expected it beside "http" or "https" only: remove it, or check by "http" or "https"',
+      '9:111: host: got it beside "tcp", expected it beside "http" or "https" only: remove it, or check by "http" or "https"',
+      '9:128: server_name: got it beside "tcp", expected it beside "https" only: remove it, or check by "https"',
+      '9:144: verify: got it beside "tcp", expected it beside "https" only: remove it, or check by "https"',
+    ],
+  },
+  {
+    name: 'TLS keys of a check in clear',
+    from: 'protocol: tcp',
+    to: 'protocol: tcp, health: { http: /, verify: false }',
+    problems: [
+      '9:84: verify: got it beside "http", expected it beside "https" only: remove it, or check by "https"',
+    ],
+  },
+  {
+    name: 'a certificate to be verified without a name, and a name that is an address',
+    from: 'protocol: tcp }',
+    to: 'protocol: tcp, health: { https: /, host: "10.0.0.1:443", verify: true } }\n  - { name: w2, vip: 198.51.100.2, ports: [80], protocol: tcp, health: { https: /, server_name: 10.0.0.1 } }',
+    problems: [
+      '9:107: verify: got true without a name to verify, expected "server_name", or a host name in "host"',
+      '10:97: server_name: got the address 10.0.0.1, expected a host name',
+    ],
+  },
+  {
+    name: 'a timeout that is longer than the interval, given or not',
+    from: 'protocol: tcp }',
+    to: 'protocol: tcp, health: { tcp: true, interval: 1s, timeout: 1100ms } }\n  - { name: w2, vip: 198.51.100.2, ports: [80], protocol: tcp, health: { tcp: true, timeout: 5s } }',
+    problems: [
+      '9:109: timeout: got 1100ms, expected at most the interval of 1s',
+      '10:94: timeout: got 5s, expected at most the interval of 2s (the default)',
+    ],
+  },
+  {
+    name: 'values of health out of their ranges',
+    from: 'protocol: tcp',
+    to: 'protocol: tcp, health: { https: "/a b", port: 0, interval: 99ms, timeout: 1, rise: 0, fall: 101, slow_start: 500ms, status: [99, 600, 300-200, ok], body: "", host: "a b", server_name: "", verify: yes, probe: 1 }',
+    problems: [
+      '9:82: https: got "/a b", expected a path that starts with "/", such as /healthz',
+      '9:96: port: got 0, expected a port, a whole number 1 to 65535',
+      '9:109: interval: got "99ms", expected a duration 100ms to 1h, such as 500ms or 2s',
+      '9:124: timeout: got 1, expected a duration 10ms to 1h, such as 500ms or 2s',
+      '9:133: rise: got 0, expected successes in a row, a whole number 1 to 100',
+      '9:142: fall: got 101, expected failures in a row, a whole number 1 to 100',
+      '9:159: slow_start: got "500ms", expected a duration 1s to 1h, or 0s for none, such as 500ms or 2s',
+      '9:175: status[0]: got 99, expected an HTTP status 100 to 599, or a range of them such as 200-399',
+      '9:179: status[1]: got 600, expected an HTTP status 100 to 599, or a range of them such as 200-399',
+      '9:184: status[2]: got "300-200", expected an HTTP status 100 to 599, or a range of them such as 200-399',
+      '9:193: status[3]: got "ok", expected an HTTP status 100 to 599, or a range of them such as 200-399',
+      '9:204: body: got "", expected a text of 1 to 256 characters',
+      '9:214: host: got "a b", expected a host name, with a port where one is needed',
+      '9:234: server_name: got "", expected a host name',
+      '9:246: verify: got "yes", expected true or false',
+      '9:258: probe: got 1, expected true or false',
+    ],
+  },
+  {
+    name: 'a status that is no list, and a probe of a udp service',
+    from: SERVICE,
+    to: '{ name: dns, vip: 198.51.100.1, ports: [53], protocol: udp, health: { http: /, status: 200, probe: true } }',
+    problems: [
+      '9:92: status: got 200, expected a list',
+      '9:97: probe: got true for a udp service, expected it for tcp only (a node connects through the VIP)',
+    ],
+  },
+  {
+    name: 'more checks in a PoP than the limit',
+    from: `${BACKENDS}\nservices:\n  - ${SERVICE}`,
+    to: `[${Array.from({ length: 129 }, (_, i) => `{ name: b${i}, address: 10.0.1.${i} }`).join(', ')}]\nservices:\n${Array.from({ length: 16 }, (_, i) => `  - { name: s${i}, vip: 198.51.100.1, ports: [${i + 1}], protocol: tcp, health: { tcp: true } }`).join('\n')}`,
+    problems: [
+      '24:65: health: more than 2048 checks in PoP "ams" (services with health times backends in their pools), expected at most 2048 (MAX_CHECKS_PER_POP)',
     ],
   },
   {
@@ -407,7 +481,7 @@ const cases: readonly Case[] = [
     name: 'an announcement with a wrong condition',
     from: 'services:',
     to: 'announce: { bird: /run/bird.ctl, prefixes: [{ prefix: 198.51.100.0/24, up_when: some }] }\nservices:',
-    problems: ['8:81: up_when: got "some", expected "any" or "all"'],
+    problems: ['8:81: up_when: got "some", expected "any", "all" or a list of names of services'],
   },
   {
     name: 'two PoPs of one name',
@@ -533,13 +607,15 @@ const cases: readonly Case[] = [
     name: 'a list as the whole file',
     from: BASE,
     to: '- fleet\n',
-    problems: ['1:1: the file: got a list, expected a mapping of fleet, services, announce'],
+    problems: ['1:1: the file: got a list, expected a mapping of fleet, services, admin, announce'],
   },
   {
     name: 'a word as the whole file',
     from: BASE,
     to: 'fleet\n',
-    problems: ['1:1: the file: got "fleet", expected a mapping of fleet, services, announce'],
+    problems: [
+      '1:1: the file: got "fleet", expected a mapping of fleet, services, admin, announce',
+    ],
   },
   {
     name: 'an empty file',

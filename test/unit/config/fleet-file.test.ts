@@ -154,27 +154,60 @@ t.test(
   },
 )
 
-t.test(
-  'health and announce are accepted with a warning each that they do nothing yet',
-  async (t) => {
-    const health =
-      'health: { http: /healthz, port: 8080, interval: 1s, timeout: 500ms, rise: 2, fall: 3 }'
-    const announce =
-      'announce: { bird: /run/bird/bird.ctl, prefixes: [{ prefix: 198.51.100.0/24, up_when: any }] }'
-    const second =
-      '{ name: w2, vip: 198.51.100.2, ports: [80], protocol: tcp, health: { tcp: true } }'
-    const text = edited(
-      [SERVICE, `${SERVICE}\n  - ${second}`],
-      ['protocol: tcp', `protocol: tcp, ${health}`],
-      ['services:', `${announce}\nservices:`],
-    )
-    t.equal(parseFleet(text, 'fleet.yaml').ok, true)
-    t.same(problemsOf(text), [
-      '8:1: warning: announce: accepted, but this version does not speak to BIRD: announce and withdraw the prefixes yourself',
-      '10:65: warning: health: accepted (so is that of 1 more), but this version does not probe backends: every configured backend is treated as ready',
-    ])
-  },
-)
+t.test('health has its defaults, and none is none', async (t) => {
+  const withHealth = (health: string) => SERVICE.replace('tcp }', `tcp, health: ${health} }`)
+  const read = (health: string) => {
+    const result = parseFleet(edited([SERVICE, withHealth(health)]), 'fleet.yaml')
+    if (!result.ok) throw new Error(result.problems.map(({ message }) => message).join('; '))
+    return result.fleet.services[0]?.health
+  }
+  const without = parseFleet(BASE, 'fleet.yaml')
+  t.equal(without.ok && without.fleet.services[0]?.health, undefined)
+  const usual = { port: 80, rise: 2, fall: 3, slowStartMs: 30_000, probe: true }
+  t.same(read('{ tcp: true }'), {
+    check: { kind: 'tcp' },
+    intervalMs: 2000,
+    timeoutMs: 1000,
+    ...usual,
+  })
+  t.match(read('{ tcp: true, interval: 300ms }'), { intervalMs: 300, timeoutMs: 300 })
+  t.same(read('{ http: /healthz }')?.check, {
+    kind: 'http',
+    path: '/healthz',
+    host: undefined,
+    status: [{ from: 200, to: 399 }],
+    body: undefined,
+    serverName: undefined,
+    verify: false,
+  })
+  const whole =
+    '{ https: "/a?b", port: 8443, interval: 5s, timeout: 2s, rise: 1, fall: 5, status: [200, 204-206], body: "ok!", host: "www.example.org:8443", verify: true, slow_start: 0s, probe: false }'
+  t.same(read(whole), {
+    check: {
+      kind: 'https',
+      path: '/a?b',
+      host: 'www.example.org:8443',
+      status: [
+        { from: 200, to: 200 },
+        { from: 204, to: 206 },
+      ],
+      body: 'ok!',
+      serverName: 'www.example.org',
+      verify: true,
+    },
+    port: 8443,
+    intervalMs: 5000,
+    timeoutMs: 2000,
+    rise: 1,
+    fall: 5,
+    slowStartMs: 0,
+    probe: false,
+  })
+  t.match(read('{ https: /, host: "[2001:db8::1]" }')?.check, { serverName: undefined })
+  t.match(read('{ https: /, host: a.example, server_name: b.example }')?.check, {
+    serverName: 'b.example',
+  })
+})
 
 t.test('a PoP that cannot serve new connections, and an unused pool, are warnings', async (t) => {
   const text = edited([

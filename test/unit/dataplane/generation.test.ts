@@ -5,7 +5,9 @@ import { parseFleet } from '../../../src/config/fleet-file.js'
 import { loadAddon } from '../../../src/dataplane/addon.js'
 import { packGeneration } from '../../../src/dataplane/generation.js'
 import { addressBytes } from '../../../src/fleet/address.js'
+import { MAX_TABLES } from '../../../src/fleet/limits.js'
 import type { Fleet } from '../../../src/fleet/model.js'
+import type { Readiness } from '../../../src/fleet/readiness.js'
 
 const TEXT = `
 fleet:
@@ -35,8 +37,10 @@ const keys = [
   { id: 4, key: new Uint8Array(16).fill(0xee) },
 ]
 
-function fleet(): Fleet {
-  const result = parseFleet(TEXT, 'fleet.yaml')
+const fleet = (): Fleet => parsed(TEXT)
+
+function parsed(text: string): Fleet {
+  const result = parseFleet(text, 'fleet.yaml')
   if (!result.ok) throw new Error(result.problems.map(({ message }) => message).join('; '))
   return result.fleet
 }
@@ -72,7 +76,7 @@ t.test(
     const { blob } = packGeneration(fleet(), { kind: 'node', nodeId: 300, keys }, 1500)
     const r = new Reader(blob)
     const slots = 65537
-    t.same(r.next(4, 4, 4, 4, 4, 4, 4), [0x31474353, 2, 2, 5, 3, 2, slots])
+    t.same(r.next(4, 4, 4, 4, 4, 4, 4), [0x32474353, 2, 2, 5, 3, 2, slots])
     t.same(r.next(2, 2), [300, 1500])
     t.equal(r.view.getBigUint64(r.at, true), 0x9f1c5e7702ab44d1n)
     r.bytes(8)
@@ -100,7 +104,7 @@ t.test(
       ['2001:db8::53', 53, 17, 1, 1, 10800, 1],
     ] as const) {
       t.same(r.bytes(16), addressBytes(vip))
-      t.same(r.next(2, 1, 1, 4), [port, proto, flags, pool])
+      t.same(r.next(2, 1, 1, 2, 2), [port, proto, flags, pool, pool])
       t.same(r.next(4, 4, 4, 4), [65, idle, 60, label])
     }
     t.same(r.next(4, 4), [0, slots], 'pool "default"')
@@ -118,7 +122,7 @@ t.test(
 )
 
 t.test('what is told of a generation names the rows and slots that are in it', async (t) => {
-  const { serviceRows, backendRows, pools } = packGeneration(
+  const { serviceRows, backendRows, tables } = packGeneration(
     fleet(),
     { kind: 'node', nodeId: 300, keys },
     1500,
@@ -132,13 +136,17 @@ t.test('what is told of a generation names the rows and slots that are in it', a
     ['ams-web-1', 'ams-web-2', 'ams-idle', 'nyc-web-1', 'nyc-dns-1'],
   )
   t.same(
-    pools.map(({ pool, slots, held }) => [pool, slots, held.map(({ backend }) => backend.name)]),
+    tables.map(({ service, slots, held }) => [
+      service.name,
+      slots.length,
+      held.map(({ backend }) => backend.name),
+    ]),
     [
-      ['default', 65537, ['ams-web-1', 'ams-web-2', 'ams-idle']],
+      ['web', 65537, ['ams-web-1', 'ams-web-2', 'ams-idle']],
       ['dns', 0, []],
     ],
   )
-  const held = pools[0]?.held.map(({ slots }) => slots) ?? []
+  const held = tables[0]?.held.map(({ slots }) => slots) ?? []
   t.equal(
     held.reduce((sum, slots) => sum + slots, 0),
     65537,
@@ -146,10 +154,92 @@ t.test('what is told of a generation names the rows and slots that are in it', a
   t.equal(held[2], 0, 'weight 0 holds no slot')
 })
 
+t.test(
+  'services of one pool have tables of their own where other backends are ready',
+  async (t) => {
+    const text = TEXT.replace(
+      '  - { name: dns,',
+      `  - { name: api, vip: 198.51.100.10, ports: [81], protocol: tcp }
+  - { name: web2, vip: 198.51.100.10, ports: [82], protocol: tcp }
+  - { name: dns,`,
+    )
+    const all = parsed(text)
+    const side = { kind: 'node', nodeId: 300, keys } as const
+    const readiness: Readiness = {
+      weightOf: ({ name }, backend) =>
+        name === 'api' && backend.name === 'ams-web-1' ? 0 : backend.weight * 10,
+      withheld: ({ name }) => name === 'web2',
+      stateOf: ({ name }) => (name === 'ams-web-2' ? 'down' : 'ready'),
+    }
+    const { blob, tables, backendRows } = packGeneration(all, side, 1500, readiness)
+    const view = new DataView(blob.buffer)
+    t.equal(view.getUint32(20, true), 3, 'two pools, and a table more')
+    t.equal(view.getUint32(24, true), 2 * 65537, 'the table of web and web2 is there once')
+    const atBackends = 40 + 2 * 24 + 2 * 24
+    t.same(
+      backendRows.map((_, row) => view.getUint8(atBackends + row * 32 + 25)),
+      [0, 2, 0, 0, 0],
+      'states',
+    )
+    const atServices = atBackends + 5 * 32
+    t.same(
+      [0, 1, 2, 3, 4].map((row) => [
+        view.getUint8(atServices + row * 40 + 19),
+        view.getUint16(atServices + row * 40 + 20, true),
+        view.getUint16(atServices + row * 40 + 22, true),
+      ]),
+      [
+        [0, 0, 0],
+        [0, 0, 0],
+        [0, 0, 2],
+        [2, 0, 0],
+        [1, 1, 1],
+      ],
+      'flags, pool and table of each service row',
+    )
+    t.same(
+      tables.map(({ held }) => held.map(({ slots }) => slots > 0)),
+      [[true, true, true].map((_, i) => i < 2), [false, true, false], [true, true, false], []],
+    )
+    t.equal(
+      loadAddon().newNode({ generation: blob, bootId: 1n, flowEntries: 1024 }).counters.length > 0,
+      true,
+    )
+  },
+)
+
+t.test(
+  'more different tables than there is room for: the rest go by that of their pool',
+  async (t) => {
+    const services = Array.from(
+      { length: MAX_TABLES + 1 },
+      (_, i) => `  - { name: s${i}, vip: 198.51.100.10, ports: [${i + 1}], protocol: tcp }`,
+    )
+    const backends = Array.from(
+      { length: 200 },
+      (_, i) => `{ name: b${i}, address: 10.1.1.${i + 1} }`,
+    )
+    const text = TEXT.replace(/services:[\s\S]*/, `services:\n${services.join('\n')}\n`).replace(
+      /backends:\n +- \{ name: ams-web-1[\s\S]*?ams-idle.*\n/,
+      `backends: [${backends.join(', ')}]\n`,
+    )
+    const readiness: Readiness = {
+      weightOf: ({ name }, backend) => (`b${name.slice(1)}` === backend.name ? 0 : 1),
+      withheld: ({ name }) => name === 'web2',
+      stateOf: () => 'ready',
+    }
+    const side = { kind: 'node', nodeId: 300, keys } as const
+    const { blob, tables, sharing } = packGeneration(parsed(text), side, 1500, readiness)
+    t.same(sharing, [`s${MAX_TABLES - 1}`, `s${MAX_TABLES}`], 'pool dns of nyc takes one')
+    t.same(tables.at(-1)?.slots, tables[0]?.slots)
+    t.ok(loadAddon().newNode({ generation: blob, bootId: 1n, flowEntries: 1024 }))
+  },
+)
+
 t.test("the blob of a backend machine holds neither keys nor a node's tables", async (t) => {
   const { blob } = packGeneration(fleet(), { kind: 'backend' }, 1400)
   const r = new Reader(blob)
-  t.same(r.next(4, 4, 4, 4, 4, 4, 4), [0x31474353, 0, 2, 5, 3, 2, 0])
+  t.same(r.next(4, 4, 4, 4, 4, 4, 4), [0x32474353, 0, 2, 5, 3, 2, 0])
   t.same(r.next(2, 2), [0, 1400])
   t.equal(blob.length, 40 + 2 * 24 + 5 * 32 + 3 * 40 + 2 * 8)
 })
@@ -162,7 +252,7 @@ t.test(
       const start = (generation: Uint8Array) =>
         loadAddon().newNode({ generation, bootId: 1n, flowEntries: 1024 })
       const { counters } = start(blob)
-      t.equal(counters.length, loadAddon().counterTable().length + 3 * 3 + 5 * 4)
+      t.equal(counters.length, loadAddon().counterTable().length + 3 * 3 + 5 * (3 + 4))
       t.throws(() => start(blob.subarray(0, blob.length - 2)))
     }
   },

@@ -4,8 +4,8 @@ import { stripVTControlCharacters } from 'node:util'
 import t from 'tap'
 import { receivedPackets } from '../../../src/lab/backbone.js'
 import { ACTIVITIES, type Activity, type LiveState } from '../../../src/lab/messages.js'
-import { openScreen } from '../../../src/lab/screen.js'
 import { frame } from '../../../src/lab/view.js'
+import { openScreen } from '../../../src/terminal/screen.js'
 
 const switched = Object.fromEntries(ACTIVITIES.map((activity) => [activity, 0])) as Record<
   Activity,
@@ -174,7 +174,7 @@ class FakeTerminal {
 
 t.test('lines of events stay above, the frame below is drawn in place', async (t) => {
   const terminal = new FakeTerminal()
-  const screen = openScreen(terminal, {})
+  const screen = openScreen(terminal, frame, {})
   t.teardown(() => screen.close())
   const drawn = frame(STATE, { columns: 99, rows: 23 }, false)
   screen.line('starts')
@@ -197,7 +197,7 @@ t.test('lines of events stay above, the frame below is drawn in place', async (t
 
 t.test('a closed screen shows the cursor, keeps its last frame and prints below it', async (t) => {
   const terminal = new FakeTerminal()
-  const screen = openScreen(terminal, {})
+  const screen = openScreen(terminal, frame, {})
   screen.show?.(STATE)
   t.ok(terminal.written.includes(`${ESCAPE}[?25l`))
   screen.close()
@@ -215,7 +215,7 @@ t.test('a closed screen shows the cursor, keeps its last frame and prints below 
 t.test('colours come where the terminal has them and nobody objects', async (t) => {
   const written = (hasColors: boolean, env: NodeJS.ProcessEnv): string => {
     const terminal = Object.assign(new FakeTerminal(), { hasColors: () => hasColors })
-    const screen = openScreen(terminal, env)
+    const screen = openScreen(terminal, frame, env)
     screen.show?.(STATE)
     screen.close()
     return terminal.written
@@ -235,7 +235,7 @@ t.test('what is no terminal, or a dumb one, gets every line and nothing else', a
     },
   }
   const dumb = new FakeTerminal()
-  for (const screen of [openScreen(output, {}), openScreen(dumb, { TERM: 'dumb' })]) {
+  for (const screen of [openScreen(output, frame, {}), openScreen(dumb, frame, { TERM: 'dumb' })]) {
     t.equal(screen.show, undefined)
     screen.line('an event', 'event')
     screen.line('a count', 'tally')

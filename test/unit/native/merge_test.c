@@ -43,13 +43,19 @@ static const struct merge merges[] = {
 	{ { A, EST, 20, 5, 0 }, { A, EST, 21, 5, 0 }, SIBLING, { A, EST, 21, 5, 0 }, 0, 0 },
 	{ { A, EST, 20, 5, 0 }, { A, HALF, 20, 5, 0 }, SIBLING, { A, EST, 20, 5, 0 }, 0, 0 },
 	{ { A, EST, 20, 5, 0 }, { A, CLOSING, 20, 6, 0 }, SIBLING, { A, EST, 20, 5, 0 }, 0, 0 },
-	{ { A, EST, 20, 5, 0 }, { A, HALF, 20, 4, 0 }, SIBLING, { A, HALF, 20, 4, 0 }, 0, 0 },
+	/* No life goes back into its handshake, whoever says it, and however late. */
+	{ { A, EST, 20, 5, 0 }, { A, HALF, 20, 4, 0 }, SIBLING, { A, EST, 20, 5, 0 }, 0, 0 },
+	{ { A, EST, 20, 5, 0 }, { A, HALF, 20, 4, 0 }, OWNER, { A, EST, 20, 5, 0 }, 0, 0 },
+	{ { A, EST, 20, 5, 0 }, { A, HALF, 18, 4, 0 }, OWNER, { A, HALF, 18, 4, 0 }, 0, 0 },
+	/* The owner knows best, but not when this node last heard of it. */
+	{ { A, HALF, 20, 3, 0 }, { A, EST, 20, 7, 0 }, OWNER, { A, EST, 20, 3, 0 }, 0, 0 },
+	{ { A, HALF, 20, 3, 0 }, { A, EST, 20, 7, 0 }, SIBLING, { A, HALF, 20, 3, 0 }, 0, 0 },
 	{ { A, CLOSING, 100, 0, 0 }, { A, HALF, 99, 0, 0 }, SIBLING, { A, CLOSING, 100, 0, 0 }, 0, 0 },
-	/* The same tick: the owner takes back what it said of an end, and nothing else. */
+	/* The owner takes back what it said of an end. */
 	{ { A, CLOSING, 100, 0, 0 }, { A, HALF, 99, 0, 0 }, OWNER, { A, HALF, 99, 0, 0 }, 0, 0 },
 	{ { A, CLOSING, 100, 0, 0 }, { A, EST, 100, 0, 0 }, OWNER, { A, EST, 100, 0, 0 }, 0, 0 },
-	{ { A, CLOSING, 100, 0, 0 }, { A, EST, 100, 1, 0 }, OWNER, { A, CLOSING, 100, 0, 0 }, 0, 0 },
-	{ { A, CLOSING, 100, 0, 0 }, { A, HALF, 99, 1, 0 }, OWNER, { A, CLOSING, 100, 0, 0 }, 0, 0 },
+	{ { A, CLOSING, 100, 0, 0 }, { A, EST, 100, 1, 0 }, OWNER, { A, EST, 100, 0, 0 }, 0, 0 },
+	{ { A, CLOSING, 100, 0, 0 }, { A, HALF, 99, 1, 0 }, OWNER, { A, HALF, 99, 0, 0 }, 0, 0 },
 	{ { A, EST, 100, 0, 0 }, { A, HALF, 100, 0, 0 }, OWNER, { A, EST, 100, 0, 0 }, 0, 0 },
 	/* Another life of the flow: begun later than the entry, and earlier. */
 	{ { A, CLOSING, 100, 0, 0 }, { A, HALF, 98, 0, 0 }, OWNER, { A, HALF, 98, 0, 0 }, 0, 0 },

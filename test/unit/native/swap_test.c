@@ -369,25 +369,6 @@ TEST("the flows that name a backend are counted within two minutes, also over a 
 	end(&f);
 }
 
-TEST("a reload in the midst of a count of flows shows no half of it")
-{
-	struct fleet f;
-
-	begin(&f, 1, 1, 1);
-	for (uint16_t i = 0; i < 300; i++)
-		connect(&f, i);
-	fleet_run_in_steps(&f, 121 * SC_S, 50 * SC_MS);
-	REQUIRE(f.node[0]->counts.flows[0] == 300);
-	while (f.node[0]->sweep_next < f.node[0]->table.mask / 4 || f.node[0]->sweep_next > f.node[0]->table.mask / 2)
-		fleet_run_in_steps(&f, SC_S, 50 * SC_MS);
-	fleet_reload(&f);
-	for (int i = 0; i < 100; i++) {
-		fleet_run_in_steps(&f, SC_S, 50 * SC_MS);
-		CHECK_EQ(f.node[0]->counts.flows[0], 300);
-	}
-	end(&f);
-}
-
 /* What becomes of the peers' rows: PoP 2's node 1 is row 2 before. */
 static enum { AS_BEFORE, NODES_REVERSED, MOVED_POP, MOVED_ADDRESS, LARGER_MTU } rows;
 

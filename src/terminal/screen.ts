@@ -1,9 +1,8 @@
-// Where the lab's progress goes: plain lines, or on a terminal a live view that stays below the lines of what happens.
-// Opened by the command line, which closes it before its verdict. Guarantees: nothing but plain lines when the stream is
+// Where progress goes: plain lines, or on a terminal a live view that stays below the lines of what happens. Opened by the
+// verbs `lab`, `top` and `drain`, which say what a frame looks like and close it before their last words. Guarantees: nothing but plain lines when the stream is
 // no terminal, one write per frame, and a visible cursor whatever ends the process (but kill -9).
 
-import type { LiveState } from './messages.js'
-import { frame } from './view.js'
+import type { Size } from './line.js'
 
 const HIDE_CURSOR = '\x1b[?25l'
 const SHOW_CURSOR = '\x1b[?25h'
@@ -20,11 +19,14 @@ const MIN_ROWS = 4
 /** To have them again after the terminal has changed its size. */
 const KEPT_LINES = 100
 
-export interface Screen {
+/** At most so many lines, none of them wider. */
+export type Frame<S> = (state: S, size: Size, colour: boolean) => string[]
+
+export interface Screen<S> {
   /** `tally`: a count that a live view shows anyway. */
   readonly line: (text: string, of?: 'event' | 'tally') => void
   /** Only on a terminal. */
-  readonly show?: (state: LiveState) => void
+  readonly show?: (state: S) => void
   /** From here on there are plain lines; the last frame stays. */
   readonly close: () => void
 }
@@ -40,11 +42,15 @@ export interface Terminal {
   off?(event: 'resize', listener: () => void): unknown
 }
 
-export function openScreen(stream: Terminal, env: NodeJS.ProcessEnv = process.env): Screen {
+export function openScreen<S>(
+  stream: Terminal,
+  frame: Frame<S>,
+  env: NodeJS.ProcessEnv = process.env,
+): Screen<S> {
   if (stream.isTTY !== true || env.TERM === 'dumb' || (stream.rows ?? DEFAULT_ROWS) < MIN_ROWS) {
     return { line: (text) => void stream.write(`${text}\n`), close: () => undefined }
   }
-  const view = new View(stream, (stream.hasColors?.() ?? false) && !env.NO_COLOR)
+  const view = new View(stream, frame, (stream.hasColors?.() ?? false) && !env.NO_COLOR)
   return {
     line: (text, of) => view.line(text, of),
     show: (state) => view.show(state),
@@ -52,8 +58,8 @@ export function openScreen(stream: Terminal, env: NodeJS.ProcessEnv = process.en
   }
 }
 
-class View {
-  #state: LiveState | undefined
+class View<S> {
+  #state: S | undefined
   #height = 0
   #closed = false
   #lines: string[] = []
@@ -62,13 +68,14 @@ class View {
 
   constructor(
     private readonly stream: Terminal,
+    private readonly frame: Frame<S>,
     private readonly colour: boolean,
   ) {
     stream.on?.('resize', this.#onResize)
     process.on('exit', this.#onExit)
   }
 
-  show(state: LiveState): void {
+  show(state: S): void {
     if (this.#closed) return
     this.#state = state
     this.#draw('')
@@ -118,6 +125,6 @@ class View {
     if (this.#state === undefined) return []
     const { columns = DEFAULT_COLUMNS, rows = DEFAULT_ROWS } = this.stream
     // The cursor rests below the frame, and never in the last column.
-    return frame(this.#state, { columns: columns - 1, rows: rows - 1 }, this.colour)
+    return this.frame(this.#state, { columns: columns - 1, rows: rows - 1 }, this.colour)
   }
 }

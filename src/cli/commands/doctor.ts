@@ -1,0 +1,136 @@
+// The verb `doctor`: the usual reasons for "it does not forward", one line each with what to do. Run on the machine that is
+// meant, as a node or as a backend. Called by main.ts. Guarantees: changes nothing; the exit code is 0 when nothing is
+// wrong, 1 with warnings, 2 when something is wrong, 3 when it could not look.
+
+import type { Command } from 'commander'
+import { parseAdminAddress } from '../../admin/address.js'
+import { loadFleet } from '../../config/fleet-file.js'
+import { allChecks, exitCodeOf } from '../../doctor/checks.js'
+import type { Finding, Status } from '../../doctor/facts.js'
+import { gather, type Subject } from '../../doctor/gather.js'
+import { adminUrl } from '../../fleet/admin-address.js'
+import { ADMIN_BACKEND, ADMIN_NODE, DEVICE } from '../../host/numbers.js'
+import { requireIproute } from '../../host/preconditions.js'
+import { UserError } from '../errors.js'
+import { findNamed, refuseStart } from '../fleet-input.js'
+import { neighbours, outline, peersOf, routingNeeds, vipsOf } from '../node-plan.js'
+
+const EXIT_COULD_NOT_LOOK = 3
+
+interface Options {
+  readonly config: string
+  readonly node?: string
+  readonly backend?: string
+  readonly admin?: string
+  readonly device: string
+  readonly json?: true
+}
+
+export function register(program: Command): void {
+  program
+    .command('doctor')
+    .description('find the usual reasons why it does not forward, on this machine')
+    .requiredOption('--config <file>', 'the fleet file')
+    .option('--node <name>', 'this machine is this node of it')
+    .option('--backend <name>', 'this machine is this backend of it')
+    .option(
+      '--admin <address:port>',
+      `of the process that runs here (default: ${ADMIN_NODE}, of a backend ${ADMIN_BACKEND})`,
+    )
+    .option('--device <name>', 'the device that "run" or "backend" was given', DEVICE)
+    .option('--json', 'print one JSON object')
+    .action(async (options: Options) => {
+      const findings = await examine(options).catch((error: unknown) => {
+        const { message, exitCode } = error as { message: string; exitCode?: unknown }
+        throw typeof exitCode === 'number' ? new UserError(message, EXIT_COULD_NOT_LOOK) : error
+      })
+      if (options.json) process.stdout.write(`${JSON.stringify(jsonOf(findings))}\n`)
+      else for (const finding of findings) process.stdout.write(`${lineOf(finding)}\n`)
+      process.exitCode = exitCodeOf(findings)
+    })
+}
+
+async function examine(options: Options): Promise<readonly Finding[]> {
+  const { node, backend, config } = options
+  if ((node === undefined) === (backend === undefined)) {
+    throw new UserError(
+      'expected --node NAME on a node, or --backend NAME on a backend machine, and not both',
+    )
+  }
+  const result = loadFleet(config)
+  if (!result.ok) return refuseStart(config, result.problems)
+  await requireIproute()
+  const { fleet } = result
+  const subject =
+    node === undefined
+      ? backendSubject(options, fleet, backend ?? '')
+      : nodeSubject(options, fleet, node)
+  return allChecks(await gather(subject))
+}
+
+type LoadedFleet = Subject['fleet']
+
+function nodeSubject(options: Options, fleet: LoadedFleet, name: string): Subject {
+  const what = { noun: 'node', option: '--node', path: options.config }
+  const { found: self, pop } = findNamed(fleet, ({ nodes }) => nodes, what, name)
+  const of = outline({ fleet, keys: [], self, pop }, [])
+  const near = new Set(neighbours(of))
+  const backends = pop.backends.filter(({ deliver }) => deliver === 'gue')
+  return {
+    side: 'node',
+    name,
+    address: self.address,
+    pop,
+    fleet,
+    vips: vipsOf(fleet, self),
+    machines: [
+      ...peersOf(fleet, self).map((peer) => ({ ...peer, kind: 'peer' as const })),
+      ...backends.map((one) => ({ ...one, kind: 'backend' as const })),
+    ].flatMap(({ name, address, kind }) => (near.has(address) ? [{ name, address, kind }] : [])),
+    needs: routingNeeds(of),
+    device: options.device,
+    admin: adminUrl(parseAdminAddress(options.admin ?? ADMIN_NODE, false)),
+  }
+}
+
+function backendSubject(options: Options, fleet: LoadedFleet, name: string): Subject {
+  const what = { noun: 'backend', option: '--backend', path: options.config }
+  const { found: self, pop } = findNamed(fleet, ({ backends }) => backends, what, name)
+  if (self.deliver === 'local') {
+    throw new UserError(
+      `--backend: ${name} is delivered locally by its node: ask with --node, on that machine`,
+    )
+  }
+  const services = fleet.services.filter(({ pool }) => pool === self.pool)
+  const vips = new Map(services.map(({ vip, family }) => [vip, family]))
+  return {
+    side: 'backend',
+    name,
+    address: self.address,
+    pop,
+    fleet,
+    vips: [...vips].map(([address, family]) => ({ address, family, local: true })),
+    machines: pop.nodes.map((one) => ({ name: one.name, address: one.address, kind: 'node' })),
+    needs: undefined,
+    device: options.device,
+    admin: adminUrl(parseAdminAddress(options.admin ?? ADMIN_BACKEND, false)),
+  }
+}
+
+const LABELS: Readonly<Record<Status, string>> = {
+  ok: 'ok',
+  unknown: 'unknown',
+  warning: 'warning',
+  wrong: 'WRONG',
+}
+
+function lineOf({ check, status, found, todo }: Finding): string {
+  return `${LABELS[status].padEnd(8)} ${check}: ${found}${todo === '' ? '' : `; to do: ${todo}`}`
+}
+
+function jsonOf(findings: readonly Finding[]) {
+  const worst = (['wrong', 'warning'] as const).find((status) =>
+    findings.some((finding) => finding.status === status),
+  )
+  return { status: worst ?? 'ok', findings }
+}

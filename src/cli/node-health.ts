@@ -1,0 +1,227 @@
+// Health as the verb `run` has it: real time and sockets, the log, the state folder, and the generation that follows from it.
+// Made by run.ts. Guarantees: a state file that cannot be written is told of once; health that changes never overlaps a
+// reload.
+
+import { randomInt } from 'node:crypto'
+import { networkInterfaces } from 'node:os'
+import type { HealthSource } from '../admin/health-metrics.js'
+import { loadAddon, type WorkerHandle } from '../dataplane/addon.js'
+import { addressBytes } from '../fleet/address.js'
+import { servedElsewhere } from '../fleet/elsewhere.js'
+import { MaglevTables } from '../fleet/maglev-tables.js'
+import type { Service } from '../fleet/model.js'
+import { runCheck, tcpConnects } from '../health/checks.js'
+import { Health, type HealthNews } from '../health/health.js'
+import { readHealthMemory, writeHealthMemory } from '../health/memory.js'
+import { PROBE_TIMEOUT_MS } from '../health/probe.js'
+import { type ProbeSource, probeSource } from '../health/probe-source.js'
+import type { HealthReport } from '../health/report.js'
+import { REAL_TIME } from '../health/time.js'
+import { workerHealth } from '../host/worker.js'
+import type { Words } from '../operator/words.js'
+import { completePlan, type NodeOutline, type NodePlan } from './node-plan.js'
+import type { ServiceContext } from './service.js'
+
+/** How often the state file is written, changes apart. */
+const REMEMBER_MS = 10_000
+const TCP = 6
+
+export interface NodeHealthOptions extends ServiceContext {
+  readonly statePath: string
+  readonly plan: () => NodePlan
+  /** undefined: it does not run yet. */
+  readonly worker: () => WorkerHandle | undefined
+  readonly words: () => Words
+  /** Packs anew and goes over. */
+  readonly replan: () => Promise<void>
+}
+
+export class NodeHealth implements HealthSource {
+  readonly #options: NodeHealthOptions
+  readonly #health: Health
+  readonly #tables = new MaglevTables()
+  #now!: NodeOutline
+  #writtenMs = 0
+  #written = ''
+  #complained = false
+  #sharing = ''
+
+  constructor(options: NodeHealthOptions) {
+    this.#options = options
+    const { log, words, reloads } = options
+    this.#health = new Health({
+      timers: REAL_TIME,
+      chance: () => randomInt(2 ** 32) / 2 ** 32,
+      run: ({ check, timeoutMs }, target) => runCheck(check, target, timeoutMs, REAL_TIME),
+      words,
+      elsewhere: (service) => this.#elsewhere(service),
+      changed: () => reloads.between(() => this.#replan()),
+      news: (news) => this.#tell(news),
+      ticked: () => this.#remember(),
+      probes: {
+        sourceOf: (service) => this.#sourceOf(service),
+        connect: async (target, from) => {
+          const outcome = await tcpConnects(target, PROBE_TIMEOUT_MS, REAL_TIME, from)
+          return !outcome.ok && outcome.code === 'EADDRINUSE' ? undefined : outcome
+        },
+        changed: ({ name, vip }, { state, why }) => {
+          if (state === 'up') log.info(`connections through ${vip} reach service ${name} again`)
+          else log.error(`connections through ${vip} do not reach service ${name}: ${why}`)
+        },
+        cannot: ({ name }, why) =>
+          log.warn(`service ${name} is not probed through its VIP: ${why}`),
+      },
+    })
+  }
+
+  start(now: NodeOutline): void {
+    const { fleet, pop } = now
+    this.#now = now
+    const { log, changes, statePath } = this.#options
+    const { checks, doubt } = readHealthMemory(statePath, REAL_TIME.nowMs())
+    if (doubt !== undefined) log.warn(`${statePath} is ignored: ${doubt}`)
+    const known = new Map(checks.map((one) => [`${one.backendId} ${one.service}`, one]))
+    this.#health.follow(fleet, pop, (service, { id }) => {
+      const one = known.get(`${id} ${service.name}`)
+      if (one === undefined) return undefined
+      const { state, sinceMs, recoveredMs } = one
+      const untold = { why: undefined, lastMs: undefined, durationMs: undefined }
+      return { state, sinceMs, recoveredMs, against: 0, ...untold }
+    })
+    changes.add('health', () => {
+      this.#remember(true)
+      this.#health.stop()
+    })
+  }
+
+  /** After a reload. */
+  follow(now: NodeOutline): void {
+    this.#now = now
+    this.#health.follow(now.fleet, now.pop)
+  }
+
+  complete(of: NodeOutline, mtu: number): NodePlan {
+    const plan = completePlan(of, mtu, this.#health.readiness(of.fleet, of.pop), this.#tables)
+    const sharing = plan.generation.sharing.join(', ')
+    if (sharing !== '' && sharing !== this.#sharing) {
+      this.#options.log.warn(
+        `too many services have backends of their own that are up (MAX_TABLES): ${sharing} go by the table of another service of their pool`,
+      )
+    }
+    this.#sharing = sharing
+    return plan
+  }
+
+  report(): HealthReport {
+    return this.#health.report()
+  }
+
+  get checks(): Health['checks'] {
+    return this.#health.checks
+  }
+
+  get probeCounts(): Health['probeCounts'] {
+    return this.#health.probeCounts
+  }
+
+  /** The operator has spoken. */
+  look(): void {
+    this.#health.look()
+  }
+
+  async #replan(): Promise<void> {
+    try {
+      await this.#options.replan()
+    } catch (error) {
+      this.#health.notPacked()
+      throw error
+    }
+  }
+
+  /** By what other PoPs say of themselves; by the file until this node has filled. */
+  #elsewhere(service: Service): boolean {
+    const { fleet, pop } = this.#now
+    const others = fleet.pops.filter(({ id, backends }) => {
+      return id !== pop.id && backends.some((one) => one.pool === service.pool && one.weight > 0)
+    })
+    if (others.length === 0 || !this.#filled()) return others.length > 0
+    const peers = this.#options.worker()?.status().view?.peers ?? []
+    const rows = this.#options.plan().generation.serviceRows
+    return servedElsewhere(service, rows, others, peers).length > 0
+  }
+
+  /** This node answers. */
+  #filled(): boolean {
+    return workerHealth(this.#options.worker()).ok
+  }
+
+  #sourceOf(service: Service): ProbeSource | undefined {
+    if (!this.#filled()) return undefined
+    const plan = this.#options.plan()
+    const { fleet, pop, self, generation, vips } = plan
+    const local = vips.filter((vip) => vip.local).map(({ address }) => address)
+    const view = { fleet, pop, self, generation, localVips: new Set(local) }
+    const all = new Set(vips.map(({ address }) => address))
+    const addresses = Object.values(networkInterfaces())
+      .flatMap((rows = []) => rows)
+      .filter(
+        ({ internal, address }) => !internal && !all.has(address) && !/^fe[89ab]/i.test(address),
+      )
+      .map(({ address }) => address)
+    const flowIdOf = (flow: { src: string; dst: string; sport: number; dport: number }) =>
+      loadAddon().flowId({
+        ...flow,
+        src: addressBytes(flow.src),
+        dst: addressBytes(flow.dst),
+        proto: TCP,
+        seed: fleet.hashSeed,
+      })
+    return probeSource(view, service, addresses, flowIdOf, Math.random)
+  }
+
+  #tell(news: HealthNews): void {
+    const { log } = this.#options
+    const pop = this.#now.pop.name
+    switch (news.kind) {
+      case 'check': {
+        const { backend, service, status } = news.checked
+        const what = `backend ${backend.name} is ${status.state} for service ${service.name}`
+        if (status.state === 'down') log.warn(`${what}: ${status.why}`)
+        else if (news.before.state === 'down') log.info(what)
+        return
+      }
+      case 'mode': {
+        const { service, mode, before } = news
+        const none = `PoP ${pop} has no backend for service ${service.name}`
+        if (mode === 'spill') log.warn(`${none}: its new connections go to other PoPs`)
+        else if (mode === 'panic') {
+          log.error(
+            `${none} that is up, nor has any other PoP: its new connections go to all its backends, in case the checks are wrong`,
+          )
+        } else if (before === 'spill' || before === 'panic') {
+          log.info(`PoP ${pop} serves service ${service.name} again`)
+        }
+      }
+    }
+  }
+
+  #remember(now = false): void {
+    const { log, statePath } = this.#options
+    const checks = this.#health.memory()
+    const nowMs = REAL_TIME.nowMs()
+    if (checks.length === 0 && this.#written === '') return
+    const text = JSON.stringify(checks)
+    if (!now && text === this.#written && nowMs - this.#writtenMs < REMEMBER_MS) return
+    this.#written = text
+    this.#writtenMs = nowMs
+    try {
+      writeHealthMemory(statePath, checks, nowMs)
+      this.#complained = false
+    } catch (error) {
+      if (!this.#complained) {
+        log.warn(`what health is known could not be written down: ${(error as Error).message}`)
+      }
+      this.#complained = true
+    }
+  }
+}

@@ -1,0 +1,151 @@
+// The node's own connections through its VIPs: each goes to the device, through the worker, to a backend, and the answer
+// comes back to the node's own address, so that a path that swallows packets is noticed although every check of a backend
+// succeeds. Made by health.ts. Guarantees: a probe that cannot be had, or has nothing to tell, counts as nothing; one lost
+// packet changes nothing.
+
+import type { Service } from '../fleet/model.js'
+import { afterOutcome, type CheckStatus, unknownSince } from './machine.js'
+import type { Outcome, Result, Target } from './outcome.js'
+import type { ProbeSource } from './probe-source.js'
+import type { ProbeReport } from './report.js'
+import type { Chance, Timers } from './time.js'
+
+export const PROBE_INTERVAL_MS = 2000
+export const PROBE_TIMEOUT_MS = 1000
+/** Slower than the usual check of a backend, so that a dead one is taken out before it counts against the path. */
+export const PROBE_THRESHOLDS = { rise: 2, fall: 5 }
+const JITTER = 0.1
+
+export interface ProberOptions {
+  readonly timers: Timers
+  readonly chance: Chance
+  /** undefined: this node does not answer yet. */
+  readonly sourceOf: (service: Service) => ProbeSource | undefined
+  /** Within PROBE_TIMEOUT_MS; undefined: the port was not free. */
+  readonly connect: (
+    target: Target,
+    from: { readonly localAddress: string; readonly localPort: number },
+  ) => Promise<Outcome | undefined>
+  readonly changed: (service: Service, status: CheckStatus) => void
+  readonly cannot: (service: Service, why: string) => void
+}
+
+interface Job {
+  service: Service
+  /** undefined: nothing is known. */
+  status: CheckStatus | undefined
+  why: string | undefined
+  readonly counts: Map<Result, number>
+  cancel: () => void
+  gone: boolean
+}
+
+export class Prober {
+  readonly #options: ProberOptions
+  #jobs = new Map<string, Job>()
+
+  constructor(options: ProberOptions) {
+    this.#options = options
+  }
+
+  follow(services: readonly Service[]): void {
+    const before = this.#jobs
+    this.#jobs = new Map()
+    for (const service of services.filter(({ health }) => health?.probe === true)) {
+      const job = before.get(service.name) ?? this.#begin(service)
+      before.delete(service.name)
+      job.service = service
+      this.#jobs.set(service.name, job)
+    }
+    for (const job of before.values()) end(job)
+  }
+
+  report(): readonly ProbeReport[] {
+    return [...this.#jobs.values()].flatMap(({ service, status }) => {
+      if (status === undefined) return []
+      const { state, why, sinceMs } = status
+      return [{ service: service.name, ok: state !== 'down', why, sinceMs }]
+    })
+  }
+
+  counts(): readonly {
+    readonly service: Service
+    readonly counts: ReadonlyMap<Result, number>
+  }[] {
+    return [...this.#jobs.values()]
+  }
+
+  stop(): void {
+    for (const job of this.#jobs.values()) end(job)
+    this.#jobs.clear()
+  }
+
+  #begin(service: Service): Job {
+    const job: Job = {
+      service,
+      status: undefined,
+      why: undefined,
+      counts: new Map(),
+      cancel: () => {},
+      gone: false,
+    }
+    this.#later(job, this.#options.chance() * PROBE_INTERVAL_MS)
+    return job
+  }
+
+  #later(job: Job, ms: number): void {
+    job.cancel = this.#options.timers.after(ms, () => void this.#turn(job))
+  }
+
+  async #turn(job: Job): Promise<void> {
+    const { timers, chance } = this.#options
+    const startedMs = timers.nowMs()
+    await this.#probe(job)
+    if (job.gone) return
+    const pauseMs = PROBE_INTERVAL_MS * (1 + JITTER * (2 * chance() - 1))
+    this.#later(job, Math.max(0, startedMs + pauseMs - timers.nowMs()))
+  }
+
+  async #probe(job: Job): Promise<void> {
+    const { timers, sourceOf, connect, changed, cannot } = this.#options
+    const { service } = job
+    const source = sourceOf(service)
+    if (source?.kind !== 'from') {
+      const why = source?.kind === 'cannot' ? source.why : undefined
+      if (why !== undefined && why !== job.why) cannot(service, why)
+      if (why !== undefined) job.why = why
+      job.status = undefined
+      return
+    }
+    const startedMs = timers.nowMs()
+    const target = { address: service.vip, port: service.ports[0] ?? 0 }
+    const from = { localAddress: source.address, localPort: source.port }
+    const outcome = await connect(target, from)
+    const nowMs = timers.nowMs()
+    if (job.gone || outcome === undefined) return
+    const result = outcome.ok ? 'success' : outcome.failure
+    job.counts.set(result, (job.counts.get(result) ?? 0) + 1)
+    const before = job.status ?? { ...unknownSince(nowMs), state: 'up' }
+    job.status = afterOutcome(before, outcome, PROBE_THRESHOLDS, nowMs - startedMs, nowMs)
+    if (job.status.state !== before.state) changed(service, job.status)
+  }
+}
+
+function end(job: Job): void {
+  job.gone = true
+  job.cancel()
+}
+
+/** Of a node: its path fails when no probe gets through. One service alone may fail for reasons of its own, such as a server
+ * that does not listen on the VIP. */
+export function pathAble(
+  probes: readonly ProbeReport[],
+): { readonly ok: true } | { readonly ok: false; readonly why: string } {
+  const [first] = probes
+  if (first === undefined || probes.some(({ ok }) => ok)) return { ok: true }
+  const count = probes.length === 1 ? '' : ` (nor to ${probes.length - 1} more)`
+  return {
+    ok: false,
+    why: `no connection through the VIP reaches service ${first.service}${count}: ${first.why}`,
+  }
+}
