@@ -23,6 +23,7 @@ const PACKAGES = {
   nginx: 'nginx-light',
   nsd: 'nsd',
   nsenter: 'util-linux',
+  prometheus: 'prometheus',
   python3: 'python3',
   setpriv: 'util-linux',
   unshare: 'util-linux',
