@@ -356,6 +356,7 @@ static const napi_property_descriptor sc_napi_exports[] = {
 	METHOD("startBackend", sc_napi_start_backend),
 	METHOD("startSplitter", sc_napi_start_splitter),
 	METHOD("newNode", new_node),
+	METHOD("notify", sc_napi_notify),
 	METHOD("flowId", flow_id),
 	METHOD("xxh64", xxh64),
 	METHOD("openPcap", sc_napi_open_pcap),

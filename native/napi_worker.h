@@ -55,4 +55,7 @@ napi_value sc_napi_start_node(napi_env env, napi_callback_info info);
 napi_value sc_napi_start_backend(napi_env env, napi_callback_info info);
 napi_value sc_napi_start_splitter(napi_env env, napi_callback_info info);
 
+/* In napi_notify.c. */
+napi_value sc_napi_notify(napi_env env, napi_callback_info info);
+
 #endif

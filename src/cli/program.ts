@@ -4,6 +4,7 @@
 import { Command } from 'commander'
 import { VERSION } from '../version.js'
 import { endingOf, plainLine } from './errors.js'
+import { helpEnd } from './reference/examples.js'
 
 /** Adds one verb; every file of commands/ exports one as `register`. */
 export type Register = (program: Command) => void
@@ -19,6 +20,7 @@ export function createProgram(verbs: readonly Register[]): Command {
       outputError: (message, write) => write(plainLine(usageError(message))),
     })
   for (const register of verbs) register(program)
+  for (const verb of program.commands) verb.addHelpText('after', helpEnd(verb.name()))
   return program
 }
 

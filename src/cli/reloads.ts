@@ -2,6 +2,7 @@
 // the verb says what a reload is. Guarantees: two never overlap; any number of requests during one cause one more
 // afterwards; whatever a reload throws is told in one line, and the service goes on.
 
+import type { Supervisor } from '../host/supervisor.js'
 import type { Log } from './log.js'
 
 export interface ReloadState {
@@ -18,18 +19,25 @@ export class PartlyReloaded extends Error {
 /** What has changed, in words; nothing: the files say what is in force already. */
 export type Reload = () => Promise<readonly string[]>
 
+export interface ReloadsOptions {
+  readonly nowMs?: () => number
+  readonly supervisor?: Pick<Supervisor, 'reloading' | 'reloaded'>
+}
+
 export class Reloads {
   readonly #log: Log
   readonly #nowMs: () => number
+  readonly #supervisor: ReloadsOptions['supervisor']
   #reload: Reload | undefined
   #asked = false
   #ended = false
   #running: Promise<void> = Promise.resolve()
   #state: ReloadState
 
-  constructor(log: Log, nowMs: () => number = Date.now) {
+  constructor(log: Log, { nowMs = Date.now, supervisor }: ReloadsOptions = {}) {
     this.#log = log
     this.#nowMs = nowMs
+    this.#supervisor = supervisor
     this.#state = { successful: true, lastSuccessMs: nowMs() }
   }
 
@@ -72,14 +80,17 @@ export class Reloads {
   async #turn(): Promise<void> {
     this.#asked = false
     if (this.#reload === undefined || this.#ended) return
+    this.#supervisor?.reloading()
     try {
       const changes = await this.#reload()
       this.#state = { successful: true, lastSuccessMs: this.#nowMs() }
       if (changes.length === 0) this.#log.info('reloaded: nothing has changed')
       else this.#log.info({ changes }, `reloaded: ${changes.join('; ')}`)
+      this.#supervisor?.reloaded(undefined)
     } catch (error) {
       this.#state = { ...this.#state, successful: false }
       const message = error instanceof Error ? error.message : String(error)
+      this.#supervisor?.reloaded(message)
       this.#log.error(
         error instanceof PartlyReloaded
           ? `reload failed midway: ${message}`

@@ -3,6 +3,7 @@
 // changes to the machine are taken back once, in reverse, and not during a reload; a second signal ends it at once.
 
 import { Changes } from '../host/changes.js'
+import { Supervisor } from '../host/supervisor.js'
 import type { Log } from './log.js'
 import { Reloads } from './reloads.js'
 
@@ -18,6 +19,8 @@ export interface ServiceContext {
   readonly log: Log
   readonly changes: Changes
   readonly reloads: Reloads
+  /** systemd, if it started us. */
+  readonly supervisor: Supervisor
   /** Ends the service, with this as the reason. */
   readonly fail: (error: unknown) => void
 }
@@ -31,13 +34,18 @@ export async function runService(
   stepsOf: (context: ServiceContext) => readonly Step[],
 ): Promise<void> {
   const changes = new Changes()
-  const reloads = new Reloads(log)
+  const supervisor = Supervisor.ofProcess((message) => log.warn(message))
+  const reloads = new Reloads(log, { supervisor })
   const ending = watchForEnding()
   const onHangup = () => reloads.request()
   process.on('SIGHUP', onHangup)
   try {
-    const started = await start(stepsOf({ log, changes, reloads, fail: ending.fail }), ending)
+    const started = await start(
+      stepsOf({ log, changes, reloads, supervisor, fail: ending.fail }),
+      ending,
+    )
     const why = await ending.promise
+    supervisor.stopping(why.kind === 'failure' ? messageOf(why.error) : undefined)
     if (why.kind === 'signal') log.info({ signal: why.signal }, 'stopping')
     await reloads.end()
     await changes.takeBack(started ? 'stop' : 'failed start', (what, error) =>
@@ -103,3 +111,5 @@ function watchForEnding(): EndingWatch {
     },
   }
 }
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : `${error}`)

@@ -3,6 +3,7 @@
 
 import { register as backend } from './commands/backend.js'
 import { register as check } from './commands/check.js'
+import { register as completion } from './commands/completion.js'
 import { register as doctor } from './commands/doctor.js'
 import { register as drain } from './commands/drain.js'
 import { register as explain } from './commands/explain.js'
@@ -17,6 +18,7 @@ import type { Register } from './program.js'
 export const VERBS: readonly Register[] = [
   backend,
   check,
+  completion,
   doctor,
   drain,
   explain,

@@ -171,6 +171,8 @@ export interface Addon {
   startBackend(settings: BackendSettings): WorkerHandle
   startSplitter(settings: SplitterSettings): WorkerHandle
   newNode(settings: NodeSettings): NodeHandle
+  /** sd_notify(3): one datagram to this socket. */
+  notify(socket: string, text: string): void
   flowId(flow: FlowTuple): bigint
   xxh64(data: Uint8Array, seed: bigint): bigint
   openPcap(path: string): PcapHandle
@@ -241,6 +243,7 @@ type Raw = {
     proto: number,
     seed: bigint,
   ): bigint
+  notify(socket: string, text: string): void
   observeDevice(vips: Uint8Array, graceMs: number, seed: bigint, device: string): ObserverHandle
   observePcap(vips: Uint8Array, graceMs: number, seed: bigint, path: string): RawObservation
 } & Pick<Addon, 'counterTable' | 'xxh64' | 'openPcap'>
@@ -296,6 +299,7 @@ function bind(raw: Raw): Addon {
       checkNode(generation, bootId, flowEntries)
       return coded(() => node(raw.newNode(generation, bootId, flowEntries)))
     },
+    notify: (socket, text) => coded(() => raw.notify(socket, text)),
     flowId: ({ src, dst, sport, dport, proto, seed }) => {
       checkBytes('src', src, ADDRESS_BYTES)
       checkBytes('dst', dst, ADDRESS_BYTES)

@@ -1,10 +1,10 @@
 // docs/quickstart.md, followed to the letter as far as a namespace can be a machine: its fleet files, firewalls, sysctls
 // and the command lines of its units. What is Debian's (apt, systemd, nginx's own configuration) is left out.
 
-import { cpSync, readFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
-import { until } from './net.js'
+import { type Running, until } from './net.js'
 import { Internet, VIP4 } from './support/internet.js'
 import { isolated } from './support/isolate.js'
 import { deployed, type Machine } from './support/machine.js'
@@ -18,6 +18,7 @@ import {
   makeContents,
   type Pop,
   serversOf,
+  sleep,
   startTransfers,
   switchAndAsk,
   WWW,
@@ -27,8 +28,9 @@ const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 const GUIDE = readFileSync(new URL('../../docs/quickstart.md', import.meta.url), 'utf8')
 /** In place of the machine's /etc. */
 const etc = ({ namespace }: Machine): string => `/run/etc-${namespace}`
+const stateOf = (machine: Machine): string => `${etc(machine)}/run/steadycast`
 
-const DOWNLOAD_BYTES = 20_000_000
+const DOWNLOAD_BYTES = 64_000_000
 const UPLOAD_BYTES = 8_000_000
 const RATES = { download: '8M', upload: '3M' }
 const SWITCHING = { everyMs: 500, requestsEach: 2, families: [4] } as const
@@ -37,23 +39,34 @@ const BACKEND_UNIT = 'steadycast-backend.service'
 const STRANGER = `const socket = require('node:dgram').createSocket('udp4')
   socket.send('h', 6080, process.argv[1], () => socket.close())`
 
-/** The guide's shell commands that do this, in its order: first with nginx on the nodes, then on machines of its own. */
-function blocks(doing: string): readonly [string, string] {
-  const all = [...GUIDE.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, text = '']) => text)
-  const [first, second, ...more] = all.filter((text) => text.includes(doing))
-  if (first === undefined || second === undefined || more.length > 0) {
-    throw new Error(`expected two blocks with ${doing} in the guide`)
-  }
-  return [first, second]
+const BLOCKS = [...GUIDE.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, text = '']) => text)
+
+/** The guide's shell commands that do this, in its order. */
+function blocks(doing: string, count: number): readonly string[] {
+  const found = BLOCKS.filter((text) => text.includes(doing))
+  if (found.length !== count) throw new Error(`expected ${count} blocks with ${doing} in the guide`)
+  return found
 }
+
+const only = (doing: string): string => blocks(doing, 1).join('')
 
 /** Runs a block with the guide's variables, with our own program and folder; systemd is not there. */
 async function follow(machine: Machine, block: string, variables: string): Promise<string> {
+  const state = `--state ${stateOf(machine)}`
   const script = block
-    .replaceAll('/etc/', `${etc(machine)}/`)
+    .replaceAll(
+      /(?<![\w/.])\/(etc|run)\//g,
+      (_, folder) => `${etc(machine)}/${folder === 'run' ? 'run/' : ''}`,
+    )
+    .replaceAll(/^steadycast (status|drain|undrain) /gm, `steadycast $1 ${state} `)
     .replaceAll(/^steadycast /gm, `${process.execPath} ${MAIN} `)
+    .replaceAll('birdc ', `birdc -s ${etc(machine)}/run/bird/bird.ctl `)
     .replaceAll(/^systemctl .*\n/gm, '')
-  return await machine.run('sh', '-ec', `mkdir -p ${etc(machine)}; ${variables}\n${script}`)
+  return await machine.run(
+    'sh',
+    '-ec',
+    `mkdir -p ${etc(machine)}/run/bird ${etc(machine)}/bird ${etc(machine)}/prometheus; ${variables}\n${script}`,
+  )
 }
 
 /** The guide's fleet file and key, made on one machine and copied to the others. */
@@ -63,8 +76,12 @@ async function distribute(
   variables: string,
   [first, ...others]: readonly [Machine, ...Machine[]],
 ): Promise<void> {
-  t.match(await follow(first, block, variables), /fleet\.yaml: ok: 2 PoPs/)
-  for (const other of others) cpSync(etc(first), etc(other), { recursive: true })
+  t.match(await follow(first, block, variables), /fleet\.yaml: ok: [23] PoPs/)
+  for (const other of others) {
+    cpSync(`${etc(first)}/steadycast`, `${etc(other)}/steadycast`, { recursive: true })
+    const fleet = `${etc(other)}/steadycast/fleet.yaml`
+    writeFileSync(fleet, readFileSync(fleet, 'utf8').replaceAll(etc(first), etc(other)))
+  }
 }
 
 /** Starts what the unit starts on a host of this name. */
@@ -75,7 +92,7 @@ async function startUnit(machine: Machine, unit: string, host: string): Promise<
     .replace('/etc/', `${etc(machine)}/`)
     .split(' ')
   // The unit's RuntimeDirectory=, which each machine has for itself.
-  const state = unit === NODE_UNIT ? ['--state', `${etc(machine)}/run`] : []
+  const state = unit === NODE_UNIT ? ['--state', stateOf(machine)] : []
   return await Steadycast.start(machine, [...args, ...state])
 }
 
@@ -111,19 +128,173 @@ async function tryOut(
   )
 }
 
-async function webServersOnNodes(t: Test, contents: Contents): Promise<void> {
-  const { internet, machines } = await Internet.make('one', [['ams-1'], ['nyc-1']])
-  const [ams, nyc] = machines.flat() as [Machine, Machine]
-  const variables = `AMS=${ams.address4} NYC=${nyc.address4} VIP=${VIP4}`
-  await distribute(t, blocks('fleet.yaml <<EOF')[0], variables, [ams, nyc])
-  const start = async (node: Machine, name: string): Promise<Pop> => {
-    await node.sysctls(await deployed('sysctl-steadycast.conf'))
-    await follow(node, blocks('nft -f')[0], variables)
-    const nginx = await startNginx(node, name, WWW)
-    return { name, node, nginx, steadycast: await startUnit(node, NODE_UNIT, `${name}-1`) }
+const NAMES = ['ams-1', 'nyc-1', 'sin-1'] as const
+
+/** The three machines and the client of the guide's first part, all on one network. */
+class Places {
+  readonly nodes: readonly Machine[]
+  readonly running = new Map<Machine, Steadycast>()
+
+  constructor(
+    readonly client: Machine,
+    nodes: readonly Machine[],
+    readonly vip: string,
+  ) {
+    this.nodes = nodes
   }
-  const pops = await Promise.all([start(ams, 'ams'), start(nyc, 'nyc')])
-  await tryOut(t, { internet, pops, contents })
+
+  variables(machine: Machine): string {
+    const [ams, nyc, sin] = this.nodes.map(({ address4 }) => address4)
+    return `AMS=${ams} NYC=${nyc} SIN=${sin} CLIENT=${this.client.address4} VIP=${this.vip}
+      PREFIX=198.51.100.0/24 ME=${machine.address4}`
+  }
+
+  async follow(machine: Machine, block: string): Promise<string> {
+    return await follow(machine, block, this.variables(machine))
+  }
+
+  async startBird(machine: Machine, block: string): Promise<void> {
+    await this.follow(machine, block.replace('log syslog all;', 'log stderr all;'))
+    const folder = etc(machine)
+    const bird = machine.start(
+      'bird',
+      '-f',
+      '-c',
+      `${folder}/bird/bird.conf`,
+      '-s',
+      `${folder}/run/bird/bird.ctl`,
+    )
+    await until(
+      `BIRD on ${machine.name}`,
+      () => existsSync(`${folder}/run/bird/bird.ctl`),
+      bird.ended,
+    )
+  }
+
+  async startNode(machine: Machine, at: number): Promise<void> {
+    this.running.set(machine, await startUnit(machine, NODE_UNIT, NAMES[at] ?? ''))
+  }
+
+  async where(): Promise<string> {
+    return (
+      await this.client.run('curl', '--silent', '--max-time', '5', `http://${this.vip}/where`)
+    ).trim()
+  }
+
+  /** The sum of what comes. */
+  download(rate: string): Running {
+    const command = `curl -sS --limit-rate ${rate} http://${this.vip}/large | sha256sum | cut -d' ' -f1`
+    return this.client.start('sh', '-c', command)
+  }
+
+  async query(text: string): Promise<string> {
+    const url = `http://127.0.0.1:9090/api/v1/query?query=${text}`
+    return await this.client.run('curl', '--silent', url)
+  }
+}
+
+async function makePlaces(t: Test, contents: Contents): Promise<Places> {
+  const { machines } = await Internet.make('one', [[...NAMES, 'people']])
+  const [ams, nyc, sin, client] = machines.flat() as [Machine, Machine, Machine, Machine]
+  const places = new Places(client, [ams, nyc, sin], VIP4)
+  const fleet = blocks('fleet.yaml <<EOF', 2)[0] ?? ''
+  await distribute(t, fleet, places.variables(ams), [ams, nyc, sin, client])
+  const [ofNode = '', ofClient = ''] = blocks('bird.conf <<EOF', 2)
+  await places.startBird(client, ofClient)
+  for (const [at, node] of places.nodes.entries()) {
+    await node.sysctls(await deployed('sysctl-steadycast.conf'))
+    await places.follow(node, blocks('nft -f', 2)[0] ?? '')
+    const root = `/run/www-${node.name}`
+    mkdirSync(root)
+    writeFileSync(`${root}/where`, `${NAMES[at]}\n`)
+    cpSync(contents.large.path, `${root}/large`)
+    await startNginx(node, NAMES[at] ?? '', root)
+    await places.startBird(node, ofNode)
+  }
+  await until('three sessions', async () => {
+    const shown = await places.follow(client, 'birdc show protocols')
+    return [...shown.matchAll(/Established/g)].length === NAMES.length
+  })
+  const route = await places.follow(client, 'ip route show $PREFIX')
+  t.equal(route, '', 'nothing is announced before Steadycast says so')
+  await Promise.all(places.nodes.map((node, at) => places.startNode(node, at)))
+  return places
+}
+
+/** Steps 6 and 7. */
+async function look(t: Test, places: Places): Promise<void> {
+  const [ams] = places.nodes as [Machine]
+  const status = only('steadycast status')
+  let said = ''
+  await until('a fleet that is well', async () => {
+    said = await places.follow(ams, `${status.trim()} || true`)
+    return said.startsWith('OK')
+  }).catch((error: Error) => t.fail(`${error.message}: ${said}`))
+  await until('a route', async () =>
+    (await places.follow(places.client, 'ip route show $PREFIX')).includes(' via '),
+  )
+  t.ok((NAMES as readonly string[]).includes(await places.where()))
+  await places.follow(places.client, only('prometheus.yml <<EOF'))
+  const folder = etc(places.client)
+  places.client.start(
+    'prometheus',
+    `--config.file=${folder}/prometheus/prometheus.yml`,
+    `--storage.tsdb.path=${folder}/prometheus/data`,
+    '--web.listen-address=127.0.0.1:9090',
+  )
+  const query = only('query=sum(')
+  await until('Prometheus to have asked all three', async () => {
+    return (await places.follow(places.client, query).catch(() => '')).includes('"6"')
+  })
+}
+
+/** Steps 8 to 10, each with a download from the place where it begins. */
+async function survive(t: Test, places: Places, contents: Contents): Promise<void> {
+  const [ams] = places.nodes as [Machine]
+  const whole = async (download: Running, what: string) => {
+    const { stdout, stderr } = await download.ended
+    t.equal(stdout.trim(), contents.large.sha256, `${what}: ${stderr}`)
+  }
+  await until('the first place to be chosen', async () => (await places.where()) === 'ams-1')
+  const first = places.download('2M')
+  const heard = await places.follow(places.client, only('birdc disable ams'))
+  t.match(heard, /ams: disabled/)
+  const answers = heard.split('\n').filter((line) => /^[a-z]+-1$/.test(line))
+  t.equal(answers.length, 6, heard)
+  t.ok(
+    answers.some((name) => name !== 'ams-1'),
+    'new connections went elsewhere',
+  )
+  t.equal(first.child.exitCode, null, 'the download lasted longer than the switches')
+  await whole(first, 'a download through switches')
+  await until('a forwarded packet in Prometheus', async () =>
+    /"value":\[[\d.]+,"[1-9]/.test(await places.follow(places.client, only('exit="forwarded"'))),
+  )
+
+  await until('the first place again', async () => (await places.where()) === 'ams-1')
+  const second = places.download('5M')
+  const drained = await places.follow(ams, only('steadycast drain'))
+  t.match(drained, /safe to stop/)
+  await whole(second, 'a download through a drain')
+  t.not(await places.where(), 'ams-1')
+  await places.follow(ams, only('steadycast undrain'))
+  await until('the first place again', async () => (await places.where()) === 'ams-1')
+
+  const third = places.download('5M')
+  await sleep(1000)
+  t.match(only('systemctl kill'), '--signal=KILL steadycast\n')
+  await places.running.get(ams)?.stop('SIGKILL')
+  await until('another place', async () =>
+    /^(nyc|sin)-1$/.test(await places.where().catch(() => '')),
+  )
+  await places.startNode(ams, 0)
+  await whole(third, 'a download through a death')
+}
+
+async function webServersOnNodes(t: Test, contents: Contents): Promise<void> {
+  const places = await makePlaces(t, contents)
+  await look(t, places)
+  await survive(t, places, contents)
 }
 
 async function webServersOfTheirOwn(t: Test, contents: Contents): Promise<void> {
@@ -133,14 +304,15 @@ async function webServersOfTheirOwn(t: Test, contents: Contents): Promise<void> 
   ]
   const { internet, machines } = await Internet.make('two', lans)
   const [ams, amsWeb, nyc, nycWeb] = machines.flat() as [Machine, Machine, Machine, Machine]
-  const variables = `AMS=${ams.address4} NYC=${nyc.address4} VIP=${VIP4}
+  // The guide's first firewall names two machines that are not in its second part.
+  const variables = `AMS=${ams.address4} NYC=${nyc.address4} SIN=${nyc.address4} CLIENT=${ams.address4} VIP=${VIP4}
     AMS_WEB=${amsWeb.address4} NYC_WEB=${nycWeb.address4}`
   const all = [ams, amsWeb, nyc, nycWeb] as const
-  await distribute(t, blocks('fleet.yaml <<EOF')[1], variables, all)
+  await distribute(t, blocks('fleet.yaml <<EOF', 2)[1] ?? '', variables, all)
   const start = async (node: Machine, web: Machine, name: string): Promise<Pop> => {
     await node.sysctls(await deployed('sysctl-steadycast.conf'))
-    await follow(node, blocks('nft -f')[0], variables)
-    const firewall = blocks('nft -f')[1]
+    await follow(node, blocks('nft -f', 2)[0] ?? '', variables)
+    const firewall = blocks('nft -f', 2)[1] ?? ''
     await follow(web, name === 'nyc' ? firewall.replace('$AMS', '$NYC') : firewall, variables)
     const nginx = await startNginx(web, name, WWW)
     await startUnit(web, BACKEND_UNIT, `${name}-web-1`)
@@ -150,7 +322,7 @@ async function webServersOfTheirOwn(t: Test, contents: Contents): Promise<void> 
   await tryOut(t, { internet, pops, contents })
 }
 
-if (await isolated(t, import.meta.url, ['nginx', 'curl', 'nft'])) {
+if (await isolated(t, import.meta.url, ['bird', 'curl', 'nft', 'nginx', 'prometheus'])) {
   const contents = await makeContents(DOWNLOAD_BYTES, UPLOAD_BYTES)
   t.test('the quickstart, with nginx on the nodes', (t) => webServersOnNodes(t, contents))
   t.test('the quickstart, with nginx on machines of its own', (t) =>

@@ -263,7 +263,7 @@ class BackendSide {
   }
 
   async open(): Promise<void> {
-    const { log, reloads } = this.context
+    const { log, reloads, supervisor } = this.context
     const { self, pop, vips, mss } = this.#plan
     await bringUp(this.#device)
     const removed = await sweepLeftovers(replyRules(this.#replyOptions(this.#plan)), [])
@@ -283,6 +283,7 @@ class BackendSide {
       `backend ${self.name} of PoP ${pop.name} is running`,
     )
     reloads.serve(() => this.#reload())
+    supervisor.serve(`backend ${self.name} of PoP ${pop.name} is running`, this.#worker)
   }
 
   async #reload(): Promise<readonly string[]> {

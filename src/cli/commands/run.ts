@@ -246,7 +246,7 @@ class Node {
   }
 
   async open(): Promise<void> {
-    const { log, changes, reloads } = this.context
+    const { log, changes, reloads, supervisor } = this.context
     const { self, pop, fleet, vips, mtu } = this.#plan
     await bringUp(this.#device)
     const removed = await this.#vips.settle(vips, mtu, self.address)
@@ -278,6 +278,7 @@ class Node {
       }),
     )
     reloads.serve(() => this.#reload())
+    supervisor.serve(`node ${self.name} of PoP ${pop.name} is running`, this.#worker)
     this.#admin.words.onChange(() => {
       this.#admin.tellWords()
       this.#health.look()

@@ -8,7 +8,7 @@ function make() {
   const lines: string[] = []
   const say = (a: unknown, b?: string) => void lines.push(b ?? String(a))
   let now = 1000
-  const reloads = new Reloads({ info: say, error: say } as unknown as Log, () => now++)
+  const reloads = new Reloads({ info: say, error: say } as unknown as Log, { nowMs: () => now++ })
   return { lines, reloads }
 }
 
