@@ -66,18 +66,18 @@ t.test('the page names and shows all that the status says', async (t) => {
   ])
   t.same(await fleet.getByRole('listitem').allInnerTexts().then(plain), [
     'ams-1 this node',
-    'ams-2 up, 1.2 ms',
-    'fra-1 up, 1.2 ms',
+    'ams-2 up, 0.2 ms',
+    'fra-1 up, 7.9 ms',
     'fra-2 down',
-    'nyc-1 up, 1.2 ms',
-    'nyc-2 up, 1.2 ms',
+    'nyc-1 up, 81 ms',
+    'nyc-2 up, 82 ms',
   ])
   t.equal(await fleet.locator('.lines path').count(), 5, 'a line to every peer')
   t.match(await rowOf(page, /^Backends/, /^ams-web-2/), [
     'ready',
-    'web up for 24 s, slow start at 60.0%',
+    'web up for 24 s, slow start at 50.0%',
     '2',
-    /^66\.7%\n43,691 slots$/,
+    /^50\.0%\n32,76\d slots$/,
     '15,310',
     '4,746',
     /^\d+\/s$/,
@@ -112,6 +112,32 @@ t.test('the page names and shows all that the status says', async (t) => {
 })
 
 const plain = (texts: readonly string[]) => texts.map((text) => text.replaceAll(/\s+/g, ' '))
+
+t.test(
+  'a browser is told to load nothing from elsewhere, and only the page’s files are served',
+  async (t) => {
+    const { url } = await tell(t, storyAt(1))
+    const page = await fetch(url)
+    t.equal(page.headers.get('content-type'), 'text/html; charset=utf-8')
+    t.match(
+      page.headers.get('content-security-policy'),
+      /^default-src 'none'; script-src 'self'; style-src 'self'; .*frame-ancestors 'none'; require-trusted-types-for 'script'/,
+    )
+    t.notMatch(await page.text(), /https?:|<style|style=|<script>|onload/)
+    for (const path of ['/ui/page/main.js', '/ui/status/rates.js', '/ui/page/style.css']) {
+      t.equal((await fetch(url + path)).status, 200, path)
+    }
+    for (const path of [
+      '/ui/cli/main.js',
+      '/ui/page/index.html',
+      '/ui/%2e%2e/package.json',
+      '/ui/',
+    ]) {
+      t.equal((await fetch(url + path)).status, 404, path)
+    }
+    t.equal((await fetch(url, { method: 'POST' })).status, 401)
+  },
+)
 
 for (const colorScheme of ['light', 'dark'] as const) {
   for (const width of [320, 760, 1440]) {

@@ -13,7 +13,7 @@ import { WordStore } from '../../../src/operator/store.js'
 import type { StatusDocument } from '../../../src/status/model.js'
 import { fleetOf, type Made, makeStatus, NOW_MS } from '../status/fixture.js'
 
-const FLEET = fleetOf(`
+const FLEET_TEXT = `
 fleet:
   key_file: fleet.key
   hash_seed: 1
@@ -36,7 +36,8 @@ services:
   - { name: web, vip: 198.51.100.10, ports: [80, 443], protocol: tcp }
   - { name: web6, vip: "2001:db8:100::10", ports: [80, 443], protocol: tcp }
   - { name: dns, vip: 198.51.100.53, ports: [53], protocol: udp, pool: dns }
-`)
+`
+const FLEET = fleetOf(FLEET_TEXT)
 
 const idOf = (name: string): number =>
   FLEET.pops.flatMap(({ backends }) => backends).find((one) => one.name === name)?.id ?? 0
@@ -45,7 +46,7 @@ const HEALTH: HealthReport = {
   backends: (
     [
       ['ams-web-1', 'web', 'up', undefined, 1, 7200],
-      ['ams-web-2', 'web', 'up', undefined, 0.6, 24],
+      ['ams-web-2', 'web', 'up', undefined, 0.5, 24],
       ['ams-web-3', 'web', 'down', 'the status was 503, expected 200', 0, 312],
       ['ams-web-4', 'web', 'up', undefined, 1, 7200],
       ['ams-dns-1', 'dns', 'up', undefined, 1, 86_000],
@@ -95,11 +96,23 @@ const ANNOUNCED: AnnounceReport = {
   trouble: undefined,
 }
 
+<<<<<<< HEAD
 const TAKEN_OUT = ['ams-web-3', 'ams-web-4']
 
 /** As health and words make it. */
 const GENERATION = packGeneration(
   FLEET,
+=======
+/** As health and words make it: one backend is in the midst of its slow start, two take nothing new. */
+const GENERATION = packGeneration(
+  withWords(fleetOf(FLEET_TEXT.replace('weight: 2', 'weight: 1')), {
+    node: 'ready',
+    backends: new Map([
+      [idOf('ams-web-3'), 'maintenance'],
+      [idOf('ams-web-4'), 'draining'],
+    ]),
+  }),
+>>>>>>> i4-page
   {
     kind: 'node',
     nodeId: FLEET.pops[0]?.nodes[0]?.id ?? 0,
@@ -130,6 +143,7 @@ const misroutedShare = (second: number) =>
   0.16 * switched(second, 210) +
   0.07 * switched(second, 455)
 
+const NOTHING_NEW = { newFlows: 0 }
 const INGRESS = 48_200
 
 /** All that there is to see: a slow start, a failed check, words, a peer that is down and one that fills. */
@@ -143,8 +157,9 @@ export function storyAt(s: number, more: Made = {}): StatusDocument {
     bytes: Math.round(delivered * part * 212),
     newFlows: summed(s, (second) => 900 * part * waves(second)),
   })
-  const backend = (part: number, flows: number) => ({
+  const backend = (part: number, flows: number, more = {}) => ({
     ...traffic(part),
+    ...more,
     flows: flows * 2,
     owned: flows,
     active: Math.round(flows * 0.31),
@@ -153,6 +168,8 @@ export function storyAt(s: number, more: Made = {}): StatusDocument {
   return makeStatus({
     fleet: FLEET,
     down: ['fra-2'],
+    rttUs: { 'ams-2': 210, 'fra-1': 7_940, 'nyc-1': 81_300, 'nyc-2': 81_700 },
+    busyUs: summed(s, (second) => 124_000 * waves(second)),
     counters: {
       rx_packets: ingress + Math.round(misrouted * 1.1),
       tx_packets: delivered,
@@ -173,8 +190,8 @@ export function storyAt(s: number, more: Made = {}): StatusDocument {
     backends: {
       'ams-web-1': backend(0.31, 12_882),
       'ams-web-2': backend(0.37, 15_310),
-      'ams-web-3': backend(0.06, 2_420),
-      'ams-web-4': backend(0.22, 9_377),
+      'ams-web-3': backend(0.06, 2_420, NOTHING_NEW),
+      'ams-web-4': backend(0.22, 9_377, NOTHING_NEW),
       'ams-dns-1': backend(0.04, 1_015),
       'fra-web-1': { flows: 8_102 },
       'fra-web-2': { flows: 7_955 },

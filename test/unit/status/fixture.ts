@@ -53,6 +53,9 @@ export interface Made {
   readonly view?: Partial<NodeView>
   /** Names of peers that are down. */
   readonly down?: readonly string[]
+  /** By name of the peer. */
+  readonly rttUs?: Readonly<Record<string, number>>
+  readonly busyUs?: number
   /** By name of the counter, or of the backend. */
   readonly counters?: Readonly<Record<string, number>>
   readonly backends?: Readonly<Record<string, BackendCounts>>
@@ -117,7 +120,7 @@ export function makeStatus(made: Made = {}): StatusDocument {
           filled: !down.includes(peer.name),
           peerFilled: true,
           version: 2,
-          rttUs: 1234,
+          rttUs: made.rttUs?.[peer.name] ?? 1234,
           unacked: 0,
           draining: false,
           unserved: serviceRows.flatMap(({ pool }, row) =>
@@ -149,7 +152,7 @@ export function makeStatus(made: Made = {}): StatusDocument {
       generation,
       table,
       counters,
-      worker: { error: null, busyUs: 2_500_000, loops: 9, view },
+      worker: { error: null, busyUs: made.busyUs ?? 2_500_000, loops: 9, view },
       words: {
         ofNode: said(words.node ?? 'ready'),
         ofBackend: (id) => {
