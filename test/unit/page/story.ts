@@ -96,23 +96,11 @@ const ANNOUNCED: AnnounceReport = {
   trouble: undefined,
 }
 
-<<<<<<< HEAD
 const TAKEN_OUT = ['ams-web-3', 'ams-web-4']
 
-/** As health and words make it. */
-const GENERATION = packGeneration(
-  FLEET,
-=======
 /** As health and words make it: one backend is in the midst of its slow start, two take nothing new. */
 const GENERATION = packGeneration(
-  withWords(fleetOf(FLEET_TEXT.replace('weight: 2', 'weight: 1')), {
-    node: 'ready',
-    backends: new Map([
-      [idOf('ams-web-3'), 'maintenance'],
-      [idOf('ams-web-4'), 'draining'],
-    ]),
-  }),
->>>>>>> i4-page
+  fleetOf(FLEET_TEXT.replace('weight: 2', 'weight: 1')),
   {
     kind: 'node',
     nodeId: FLEET.pops[0]?.nodes[0]?.id ?? 0,
