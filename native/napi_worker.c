@@ -202,7 +202,7 @@ static napi_value make_worker(napi_env env, size_t counters, enum sc_worker_role
 	}
 	h->role = role;
 	napi_add_env_cleanup_hook(env, stop_worker, h);
-	object = make_handle(env, h, &worker_tag, finalize_worker, methods, 4);
+	object = make_handle(env, h, &worker_tag, finalize_worker, methods, sizeof(methods) / sizeof(*methods));
 	if (object && !set_counters(env, object, h->counters))
 		return failed(env);
 	*out = h;

@@ -106,14 +106,27 @@ static bool move_peers(struct sc_node *node, struct sc_swap *s)
 	return stay + 1 != g->h.nodes || stay + 1 != old->h.nodes;
 }
 
+/* Whether each backend has the row that it had: then a count of flows goes on. Health
+ * changes generations more often than a large table can be counted. */
+static bool same_backends(const struct sc_generation *old, const struct sc_generation *g)
+{
+	bool same = old->h.backends == g->h.backends;
+
+	for (uint32_t i = 0; same && i < g->h.backends; i++)
+		same = old->backends[i].id == g->backends[i].id;
+	return same;
+}
+
 void sc_swap_apply(struct sc_node *node, struct sc_swap *s)
 {
 	struct sc_swap old = {
 		.g = node->g, .peers = node->peers, .npeers = node->g->h.nodes,
 		.survey_rows = node->survey.rows, .scratch = node->scratch, .scratch_size = node->scratch_size,
 	};
-	bool others;
+	bool others, survey_goes_on = same_backends(node->g, s->g);
 
+	if (survey_goes_on)
+		memcpy(s->survey_rows, node->survey.rows, SC_CENSUS_COUNT * s->g->h.backends * sizeof(*s->survey_rows));
 	count_on(node, s);
 	others = move_peers(node, s);
 	node->g = s->g;
@@ -121,8 +134,10 @@ void sc_swap_apply(struct sc_node *node, struct sc_swap *s)
 	node->counters = s->counters;
 	node->counts = sc_counts_of(s->counters, s->g);
 	node->survey.rows = s->survey_rows;
-	node->survey.next = 0;
-	node->survey.asked = true;
+	if (!survey_goes_on) {
+		node->survey.next = 0;
+		node->survey.asked = true;
+	}
 	node->scratch = s->scratch;
 	node->scratch_size = s->scratch_size;
 	*s = old;

@@ -2,25 +2,15 @@
 // does. Progress and ETA go to stderr, the sum (one JSON object with --json) to stdout. The exit status is 0 only if
 // nothing broke, 1 if something did, 2 if it could not be asked for so. docs/simulator.md has the options.
 
-import { spawn, spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { spawn } from 'node:child_process'
 import { availableParallelism } from 'node:os'
 import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { makeProgram, readSeeds, refuse, withProgress } from './seeds.mjs'
 
+const RUNNER = 'sim'
 const MAX_SEEDS_AT_ONCE = 16
-const REPORT_MS = process.stderr.isTTY ? 200 : 10_000
 const MESSAGES_SHOWN = 20
-
-const root = fileURLToPath(new URL('../', import.meta.url))
-const build = process.env.STEADYCAST_SIM_BUILD ?? `${root}native/build`
-const program = `${build}/sim`
-
-function refuse(message) {
-  process.stderr.write(`steadycast: sim: ${message}\n`)
-  process.exit(2)
-}
 
 function readOptions() {
   const options = {
@@ -35,22 +25,12 @@ function readOptions() {
   try {
     return parseArgs({ options, allowPositionals: false }).values
   } catch (error) {
-    return refuse(`${error.message}\nusage: npm run sim -- --seeds A..B [--pops P] [--nodes N] \
-[--connections N] [--events N] [--json]`)
+    return refuse(
+      RUNNER,
+      `${error.message}\nusage: npm run sim -- --seeds A..B [--pops P] [--nodes N] \
+[--connections N] [--events N] [--sabotage] [--json]`,
+    )
   }
-}
-
-function readSeeds(text) {
-  const [, first, last] = /^(\d+)(?:\.\.(\d+))?$/.exec(text ?? '') ?? []
-  if (first === undefined) {
-    refuse(`--seeds: expected A..B (two numbers), got ${text ?? 'nothing'}`)
-  }
-  const from = Number(first)
-  const to = Number(last ?? first)
-  if (from < 1 || to < from || to > 0xffffffff) {
-    refuse(`--seeds ${text}: expected 1 <= A <= B <= ${0xffffffff}`)
-  }
-  return { from, to }
 }
 
 /** The options that the program itself understands. */
@@ -65,15 +45,6 @@ function passedOn(values) {
     args.push('--sabotage')
   }
   return args
-}
-
-function makeProgram() {
-  const made = spawnSync('make', ['-s', '-C', `${root}native`, `BUILD=${build}`, 'sim'], {
-    stdio: ['ignore', 'inherit', 'inherit'],
-  })
-  if (made.status !== 0 || !existsSync(program)) {
-    refuse(`the simulator could not be built: "make -C native sim" says why`)
-  }
 }
 
 const sum = {
@@ -126,12 +97,17 @@ function take(result) {
   }
 }
 
-/** One program over a run of seeds; a seed in which it dies has failed, and the rest is run by another. */
-async function runSeeds(from, to, args) {
+/** One program over a run of seeds; a seed in which it dies has failed, and the rest is run by another. All of them
+ * refuse the same options: only the first is heard. */
+async function runSeeds(program, from, to, args) {
   let next = from
   while (next <= to) {
     const child = spawn(program, ['--seeds', `${next}..${to}`, ...args], {
-      stdio: ['ignore', 'pipe', 'inherit'],
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    let said = ''
+    child.stderr.setEncoding('utf8').on('data', (text) => {
+      said += text
     })
     const ended = new Promise((resolve, reject) => {
       child.once('error', reject)
@@ -142,6 +118,7 @@ async function runSeeds(from, to, args) {
       next++
     }
     const how = await ended
+    process.stderr.write(said)
     if (how === 2) {
       process.exit(2)
     }
@@ -154,35 +131,23 @@ async function runSeeds(from, to, args) {
   }
 }
 
-function progress(total, beganMs) {
-  const elapsedS = (Date.now() - beganMs) / 1000
-  const leftS = sum.seeds > 0 ? (elapsedS / sum.seeds) * (total - sum.seeds) : 0
-  const text = `sim: ${sum.seeds}/${total} seeds, ${sum.connections} connections, ${sum.broken} broken, \
-${sum.failed_seeds.length} seeds failed, ETA ${Math.ceil(leftS)} s`
-  process.stderr.write(process.stderr.isTTY ? `\r\x1b[K${text}` : `${text}\n`)
-}
-
-async function runAll({ from, to }, args) {
-  const total = to - from + 1
+async function runAll(program, { from, to, total }, args) {
   const jobs = availableParallelism()
   const share = Math.max(1, Math.min(MAX_SEEDS_AT_ONCE, Math.floor(total / (jobs * 4))))
-  const beganMs = Date.now()
-  const ticker = setInterval(() => progress(total, beganMs), REPORT_MS)
   let next = from
   const worker = async () => {
     while (next <= to) {
       const first = next
       next += share
-      await runSeeds(first, Math.min(first + share - 1, to), args)
+      await runSeeds(program, first, Math.min(first + share - 1, to), args)
     }
   }
-  await Promise.all(Array.from({ length: jobs }, worker))
-  clearInterval(ticker)
-  progress(total, beganMs)
-  if (process.stderr.isTTY) {
-    process.stderr.write('\n')
-  }
-  return (Date.now() - beganMs) / 1000
+  const look = () => ({
+    text: `${sum.seeds}/${total} seeds, ${sum.connections} connections, ${sum.broken} broken, \
+${sum.failed_seeds.length} seeds failed`,
+    share: sum.seeds / total,
+  })
+  return withProgress(RUNNER, look, () => Promise.all(Array.from({ length: jobs }, worker)))
 }
 
 function report(values, args, elapsedS) {
@@ -206,9 +171,8 @@ ${sum.broken} broken, ${sum.violations} violations, ${sum.outside} outside the p
 }
 
 const values = readOptions()
-const seeds = readSeeds(values.seeds)
+const seeds = readSeeds(RUNNER, values.seeds)
 const args = passedOn(values)
-makeProgram()
-const elapsedS = await runAll(seeds, args)
+const elapsedS = await runAll(makeProgram(RUNNER), seeds, args)
 report(values, args, elapsedS)
 process.exitCode = sum.failed_seeds.length === 0 ? 0 : 1

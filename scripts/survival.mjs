@@ -3,15 +3,15 @@
 // JSON object with --json) to stdout. The exit status is 0 only if Steadycast broke nothing, 1 if it did, 2 if it could
 // not be asked for so. docs/survival.md has the method.
 
-import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, writeFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { makeProgram, readSeeds, refuse, withProgress } from './seeds.mjs'
 import { drawSurvival } from './survival-svg.mjs'
 
-const REPORT_MS = process.stderr.isTTY ? 200 : 10_000
+const RUNNER = 'survival'
 const DEFAULT_SEEDS = '1..10'
 const STRATEGIES = [
   { name: 'hash', title: ['hash', 'alone'], who: '' },
@@ -21,15 +21,6 @@ const STRATEGIES = [
   { name: 'previous-far', title: ['the same', 'across PoPs'], who: 'hypothetical' },
   { name: 'steadycast', title: ['Steadycast', ''], who: 'this project' },
 ]
-
-const root = fileURLToPath(new URL('../', import.meta.url))
-const build = process.env.STEADYCAST_SIM_BUILD ?? `${root}native/build`
-const program = `${build}/survival`
-
-function refuse(message) {
-  process.stderr.write(`steadycast: survival: ${message}\n`)
-  process.exit(2)
-}
 
 function readOptions() {
   const options = {
@@ -42,27 +33,11 @@ function readOptions() {
   try {
     return parseArgs({ options, allowPositionals: false }).values
   } catch (error) {
-    return refuse(`${error.message}\nusage: npm run bench:survival -- [--seeds A..B] [--connections N] \
-[--scenario NAME] [--json] [--svg FILE]`)
-  }
-}
-
-function readSeeds(text) {
-  const [, first, last] = /^(\d+)(?:\.\.(\d+))?$/.exec(text) ?? []
-  const from = Number(first)
-  const to = Number(last ?? first)
-  if (!(from >= 1 && to >= from && to <= 0xffffffff)) {
-    refuse(`--seeds ${text}: expected A..B with 1 <= A <= B <= ${0xffffffff}`)
-  }
-  return { from, to }
-}
-
-function makeProgram() {
-  const made = spawnSync('make', ['-s', '-C', `${root}native`, `BUILD=${build}`, 'survival'], {
-    stdio: ['ignore', 'inherit', 'inherit'],
-  })
-  if (made.status !== 0 || !existsSync(program)) {
-    refuse(`the benchmark could not be built: "make -C native survival" says why`)
+    return refuse(
+      RUNNER,
+      `${error.message}\nusage: npm run bench:survival -- [--seeds A..B] [--connections N] \
+[--scenario NAME] [--json] [--svg FILE]`,
+    )
   }
 }
 
@@ -95,7 +70,7 @@ function take(result) {
   lines++
 }
 
-async function runSeed(seed, args) {
+async function runSeed(program, seed, args) {
   const child = spawn(program, ['--seeds', String(seed), ...args], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
@@ -108,37 +83,25 @@ async function runSeed(seed, args) {
   }
   const how = await ended
   if (how !== 0) {
-    refuse(`"${[program, '--seeds', seed, ...args].join(' ')}" ended with ${how}`)
+    refuse(RUNNER, `"${[program, '--seeds', seed, ...args].join(' ')}" ended with ${how}`)
   }
 }
 
-function progress(done, total, share, beganMs) {
-  const elapsedS = (Date.now() - beganMs) / 1000
-  const leftS = share > 0 ? `${Math.ceil((elapsedS / share) * (1 - share))} s` : 'unknown'
-  const text = `survival: ${done}/${total} seeds, ${lines} runs, ETA ${leftS}`
-  process.stderr.write(process.stderr.isTTY ? `\r\x1b[K${text}` : `${text}\n`)
-}
-
-async function runAll({ from, to }, args, runsOfSeed) {
-  const total = to - from + 1
-  const beganMs = Date.now()
+async function runAll(program, { from, to, total }, args, runsOfSeed) {
   let next = from
   let done = 0
-  const report = () => progress(done, total, lines / (total * runsOfSeed), beganMs)
-  const ticker = setInterval(report, REPORT_MS)
   const worker = async () => {
     while (next <= to) {
-      await runSeed(next++, args)
+      await runSeed(program, next++, args)
       done++
     }
   }
-  await Promise.all(Array.from({ length: Math.min(availableParallelism(), total) }, worker))
-  clearInterval(ticker)
-  report()
-  if (process.stderr.isTTY) {
-    process.stderr.write('\n')
-  }
-  return (Date.now() - beganMs) / 1000
+  const look = () => ({
+    text: `${done}/${total} seeds, ${lines} runs`,
+    share: lines / (total * runsOfSeed),
+  })
+  const jobs = Math.min(availableParallelism(), total)
+  return withProgress(RUNNER, look, () => Promise.all(Array.from({ length: jobs }, worker)))
 }
 
 /** A share as a human reads it: nothing is "0", and what is not nothing never reads as nothing. */
@@ -201,16 +164,16 @@ function summary(seeds, elapsedS) {
 }
 
 const values = readOptions()
-const seeds = readSeeds(values.seeds)
+const seeds = readSeeds(RUNNER, values.seeds)
 const args = []
 for (const name of ['connections', 'scenario']) {
   if (values[name] !== undefined) {
     args.push(`--${name}`, values[name])
   }
 }
-makeProgram()
+const program = makeProgram(RUNNER)
 const runsOfSeed = (values.scenario === undefined ? 9 : 1) * STRATEGIES.length
-const elapsedS = await runAll(seeds, args, runsOfSeed)
+const elapsedS = await runAll(program, seeds, args, runsOfSeed)
 const connections = [...scenarios.values()][0].get('steadycast').connections
 for (const one of broken) {
   process.stderr.write(`Steadycast broke ${one.broken}, replay: native/build/survival --seeds ${one.seed} \

@@ -53,7 +53,7 @@ complete -c steadycast -n '__fish_seen_subcommand_from explain' -l verbose -d 'w
 complete -c steadycast -n '__fish_seen_subcommand_from explain' -l json -d 'print a JSON object for each packet, a line each'
 complete -c steadycast -n '__fish_seen_subcommand_from explain' -s h -l help -d 'print help'
 complete -c steadycast -n '__fish_seen_subcommand_from explain' -x
-complete -c steadycast -n '__fish_seen_subcommand_from lab' -l scenario -x -d 'what happens to the connections: one scenario, all, or list for their names'
+complete -c steadycast -n '__fish_seen_subcommand_from lab' -l scenario -x -d 'what happens to the connections: one scenario by name or number, all, or list for these'
 complete -c steadycast -n '__fish_seen_subcommand_from lab' -l pops -x -d 'PoPs, 2 to 8 (default: 3)'
 complete -c steadycast -n '__fish_seen_subcommand_from lab' -l clients -x -d 'clients, 1 to 500 (default: 24, with scenarios 48)'
 complete -c steadycast -n '__fish_seen_subcommand_from lab' -l seconds -x -d 'how long all of it takes, or each scenario, from 8 (default: 30, each scenario 20)'

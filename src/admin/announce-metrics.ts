@@ -49,7 +49,7 @@ export const ANNOUNCE_METRICS: readonly Metric[] = [
   gauge(
     'last_announcer',
     ['prefix'],
-    '1 while the prefix stays announced only because no other PoP would be left, although its services look down from here. Look at the checks first, then at the backends of all PoPs.',
+    '1 while the prefix stays announced only because no other PoP would be left, although its services look down from here.',
     (input) =>
       prefixesOf(input).map(({ prefix, lastAnnouncer }) => [{ prefix }, Number(lastAnnouncer)]),
   ),

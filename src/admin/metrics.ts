@@ -278,6 +278,19 @@ const program: readonly Metric[] = [
     read: (input) => [[{}, input.worker().loops]],
   },
   {
+    name: 'steadycast_node_info',
+    kind: 'gauge',
+    labels: ['node', 'pop'],
+    help: 'Always 1; the labels say which node of the fleet file this is.',
+    sides: 'node',
+    events: [],
+    read: ({ self, fleet }) => {
+      if (self === undefined) return []
+      const pop = fleet.pops.find(({ id }) => id === self.popId)?.name ?? ''
+      return [[{ node: self.name, pop }, 1]]
+    },
+  },
+  {
     name: 'steadycast_build_info',
     kind: 'gauge',
     labels: ['version', 'node_version'],

@@ -30,7 +30,7 @@ export const OPERATOR_METRICS: readonly Metric[] = [
   gauge(
     'node_word',
     ['word'],
-    '1 for what the operator said of this node: ready, draining or maintenance (docs/drain.md). One that stays at draining may have been forgotten: "steadycast undrain".',
+    '1 for what the operator said of this node: ready, draining or maintenance (docs/drain.md).',
     (_, words) => series({}, words.node),
   ),
   gauge(

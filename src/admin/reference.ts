@@ -3,6 +3,9 @@
 
 import type { CounterInfo } from '../dataplane/addon.js'
 import { METRICS, type Metric } from './metrics.js'
+import { DROPS_TO_DO, METRICS_TO_DO } from './what-to-do.js'
+
+const PREFIX = 'steadycast_'
 
 const HEAD = `# Metrics
 
@@ -10,17 +13,18 @@ Served at \`/metrics\` by \`steadycast run\` (127.0.0.1:6080) and \`steadycast b
 format. Every series is there from the start, at zero. Besides these there are the \`process_\` and \`nodejs_\` metrics that
 Prometheus users know. No client's address is ever a label.
 
-This page is written by \`npm run docs:metrics\` from the tables in the code.
+How to scrape them, alerts and a dashboard: [monitoring.md](monitoring.md). Where the last column is empty there is nothing to do:
+the metric is traffic, or explains another one. This page is written by \`npm run docs:metrics\` from the tables in the code.
 `
 
 export function metricsReference(counters: readonly CounterInfo[]): string {
   const sections = [
     HEAD,
     '## All metrics',
-    table(['name', 'type', 'labels', 'served by', 'meaning'], METRICS.map(metricRow)),
+    table(['name', 'type', 'labels', 'served by', 'meaning', 'what to do'], METRICS.map(metricRow)),
     '## Why packets are dropped',
     'The values of `reason` of `steadycast_dropped_packets_total`, in the order of the checks.',
-    counterTable('reason', counters, 'drop'),
+    counterTable('reason', counters, 'drop', DROPS_TO_DO),
     '## Where packets go',
     'The values of `exit` of `steadycast_packets_total`.',
     counterTable('exit', counters, 'exit'),
@@ -31,18 +35,20 @@ export function metricsReference(counters: readonly CounterInfo[]): string {
 function metricRow({ name, kind, labels, sides, help }: Metric): readonly string[] {
   const names = labels.map((label) => `\`${label}\``).join(', ')
   const served = sides === 'node' ? '`run`' : '`run`, `backend`'
-  return [`\`${name}\``, kind, names, served, help]
+  return [`\`${name}\``, kind, names, served, help, METRICS_TO_DO[name.slice(PREFIX.length)] ?? '']
 }
 
 function counterTable(
   label: string,
   counters: readonly CounterInfo[],
   kind: CounterInfo['kind'],
+  toDo?: Readonly<Record<string, string>>,
 ): string {
   const rows = counters.filter((row) => row.kind === kind)
+  const last = (cell: string) => (toDo === undefined ? [] : [cell])
   return table(
-    [label, 'meaning'],
-    rows.map(({ name, help }) => [`\`${name}\``, help]),
+    [label, 'meaning', ...last('what to do')],
+    rows.map(({ name, help }) => [`\`${name}\``, help, ...last(toDo?.[name] ?? '')]),
   )
 }
 

@@ -5,6 +5,7 @@ import { parseAdminAddress } from '../admin/address.js'
 import type { Pages } from '../admin/answer.js'
 import type { Listener } from '../admin/listen.js'
 import { nodePages, wordsInForce } from '../admin/node-pages.js'
+import { statusPage } from '../admin/page-files.js'
 import { commonPages } from '../admin/pages.js'
 import { type AdminServer, startAdmin } from '../admin/server.js'
 import type { AnnounceReport } from '../announce/report.js'
@@ -68,6 +69,7 @@ export class NodeAdmin {
   async open(changes: Changes): Promise<void> {
     const { worker, metrics, plan, log, state } = this.inputs
     const pages: Pages = {
+      ...statusPage(),
       ...commonPages({
         health: () => workerHealth(worker()),
         metrics: async () => ({

@@ -1,9 +1,8 @@
 // The progress of a drain as text: one line, or a frame for a terminal. Pure.
 
 import { OLDEST_MAX_S } from '../dataplane/generation.js'
-import { per } from '../status/top-view.js'
 import { type Size, textOf } from '../terminal/line.js'
-import { durationWords } from '../terminal/table.js'
+import { durationWords, per } from '../terminal/table.js'
 import type { Progress } from './wait.js'
 
 export function progressLine({ left, packetsPerS, forwardedPerS, ingressPerS }: Progress): string {

@@ -24,7 +24,7 @@ export interface Setting {
 
 export interface Scenario {
   readonly name: string
-  /** The numbers that the docs give these events. */
+  /** The numbers that the docs give these events: another name. */
   readonly rows: string
   readonly what: string
   /** Schedules that run at the same time, each of them in order. */
@@ -136,10 +136,10 @@ export const ALL_SCENARIOS = 'all'
 /** What `--scenario` asks for; a string is the sentence that says what was expected. */
 export function scenariosNamed(name: string): readonly Scenario[] | string {
   if (name === ALL_SCENARIOS) return SCENARIOS
-  const found = SCENARIOS.filter((scenario) => scenario.name === name)
+  const found = SCENARIOS.filter((scenario) => scenario.name === name || scenario.rows === name)
   if (found.length > 0) return found
-  const names = SCENARIOS.map((scenario) => scenario.name).join(', ')
-  return `expected ${ALL_SCENARIOS}, list or one of ${names}; got ${JSON.stringify(name)}`
+  const names = SCENARIOS.map((scenario) => `${scenario.name} (${scenario.rows})`).join(', ')
+  return `expected ${ALL_SCENARIOS}, list or one of ${names}, by name or by number; got ${JSON.stringify(name)}`
 }
 
 /** One line each: its rows, its name, what it does. */

@@ -2,7 +2,7 @@
 // and no frame higher than asked for; what matters most comes first, in lines and in columns.
 
 import { type Line, type Size, type Style, textOf } from '../terminal/line.js'
-import { tableLines } from '../terminal/table.js'
+import { per, tableLines } from '../terminal/table.js'
 import type { HealthState } from './model.js'
 import type { NodeRates } from './rates.js'
 
@@ -116,17 +116,4 @@ function dropLine({ drops }: NodeRates): readonly Line[] {
     .slice(0, DROPS_SHOWN)
     .map(({ reason, packets_per_s }) => `${reason} ${per(packets_per_s)}/s`)
   return [[{ text: `Dropped: ${list.join(', ')}`, style: 'yellow' }]]
-}
-
-/** `0.4`, `12`, `3.1k`, `2.0M`. */
-export function per(value: number): string {
-  const units = ['', 'k', 'M', 'G', 'T']
-  let left = value
-  let unit = 0
-  while (left >= 999.5 && unit < units.length - 1) {
-    left /= 1000
-    unit++
-  }
-  const digits = left >= 99.5 || (unit === 0 && (left >= 9.95 || left === 0)) ? 0 : 1
-  return `${left.toFixed(digits)}${units[unit]}`
 }

@@ -1,4 +1,5 @@
-// Columns of text that line up. Used by the views of a terminal.
+// Columns of text that line up, and numbers as people read them. Used by the views of a terminal; the numbers by the status
+// page too, in a browser: nothing of Node is in here.
 
 export interface Column {
   readonly head: string
@@ -41,4 +42,17 @@ export function durationWords(seconds: number): string {
     .filter(([n]) => n > 0)
     .map(([n, unit]) => `${n} ${unit}`)
     .join(' ')
+}
+
+/** `0.4`, `12`, `3.1k`, `2.0M`. */
+export function per(value: number): string {
+  const units = ['', 'k', 'M', 'G', 'T']
+  let left = value
+  let unit = 0
+  while (left >= 999.5 && unit < units.length - 1) {
+    left /= 1000
+    unit++
+  }
+  const digits = left >= 99.5 || (unit === 0 && (left >= 9.95 || left === 0)) ? 0 : 1
+  return `${left.toFixed(digits)}${units[unit]}`
 }

@@ -181,7 +181,7 @@ struct sc_generation *sim_picture(const struct world *w, int self, const struct 
 	if (self >= 0)
 		fill_slots(w, p, w->node[self].pop, f, row);
 	if (plan_load(p, &g, &why) < 0) {
-		fprintf(stderr, "sim: the generation does not load: %s\n", why);
+		fprintf(stderr, "steadycast: sim: the generation does not load: %s\n", why);
 		abort();
 	}
 	free(p);

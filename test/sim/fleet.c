@@ -339,7 +339,7 @@ static void init_nodes(struct world *w, struct rng *r)
 		int configured = w->nodes_of[p];
 
 		w->first_node[p] = w->nnodes;
-		if (rng_below(r, SPARES) == 0 && w->npops * configured > 1)
+		if (rng_below(r, SPARES) == 0 && w->npops * configured > 1 && configured < SC_MAX_NODES_PER_POP)
 			w->nodes_of[p]++;
 		for (int k = 0; k < w->nodes_of[p]; k++) {
 			struct sim_node *n = &w->node[w->nnodes++];

@@ -5,15 +5,16 @@
 
 #include "sim.h"
 
-static void usage(void)
+static void usage(const char *name, const char *wrong)
 {
-	fputs("usage: sim --seeds A..B [--pops P] [--nodes N] [--connections N] [--events N]\n"
-	      "           [--only-events A,B,...] [--only-clients A,B,...] [--trace] [--shrink] [--sabotage]\n"
+	fprintf(stderr, "steadycast: sim: %s: %s\n", name, wrong);
+	fputs("usage: sim --seeds A..B [--pops P] [--nodes N] [--connections N] [--events N] [--sabotage]\n"
+	      "           [--only-events A,B,...] [--only-clients A,B,...] [--watch A,B,...] [--trace] [--shrink]\n"
 	      "One JSON line for each seed; exit status 1 when something broke. docs/simulator.md\n", stderr);
 	exit(2);
 }
 
-static uint64_t number(const char *text, uint64_t low, uint64_t high)
+static uint64_t number(const char *name, const char *text, uint64_t low, uint64_t high)
 {
 	char *end;
 	unsigned long long v;
@@ -21,15 +22,15 @@ static uint64_t number(const char *text, uint64_t low, uint64_t high)
 	errno = 0;
 	v = strtoull(text, &end, 0);
 	if (errno || *end || end == text || v < low || v > high) {
-		fprintf(stderr, "sim: '%s' is not a number from %llu to %llu\n", text, (unsigned long long)low,
-			(unsigned long long)high);
+		fprintf(stderr, "steadycast: sim: %s: expected a number from %llu to %llu, got '%s'\n", name,
+			(unsigned long long)low, (unsigned long long)high, text);
 		exit(2);
 	}
 	return v;
 }
 
 /* Everything but the numbers listed is left out. */
-static const uint8_t *only(const char *list, size_t max)
+static const uint8_t *only(const char *name, const char *list, size_t max)
 {
 	uint8_t *out = malloc(max);
 	char *copy = strdup(list), *save = NULL;
@@ -38,7 +39,7 @@ static const uint8_t *only(const char *list, size_t max)
 		abort();
 	memset(out, 1, max);
 	for (char *at = strtok_r(copy, ",", &save); at; at = strtok_r(NULL, ",", &save))
-		out[number(at, 0, max - 1)] = 0;
+		out[number(name, at, 0, max - 1)] = 0;
 	free(copy);
 	return out;
 }
@@ -90,19 +91,19 @@ static void take_option(struct arguments *a, const char *name, const char *value
 	if (strcmp(name, "--seeds") == 0 && (dots = strstr(value, ".."))) {
 		char *first = strndup(value, (size_t)(dots - value));
 
-		a->from = number(first, 0, UINT32_MAX);
-		a->to = number(dots + 2, a->from, UINT32_MAX);
+		a->from = number(name, first, 1, UINT32_MAX);
+		a->to = number(name, dots + 2, a->from, UINT32_MAX);
 		free(first);
 	} else if (strcmp(name, "--seeds") == 0) {
-		a->from = a->to = number(value, 0, UINT32_MAX);
+		a->from = a->to = number(name, value, 1, UINT32_MAX);
 	} else if (strcmp(name, "--pops") == 0) {
-		a->o.pops = (int)number(value, 1, SIM_MAX_POPS);
+		a->o.pops = (int)number(name, value, 1, SIM_MAX_POPS);
 	} else if (strcmp(name, "--nodes") == 0) {
-		a->o.nodes = (int)number(value, 1, SC_MAX_NODES_PER_POP);
+		a->o.nodes = (int)number(name, value, 1, SC_MAX_NODES_PER_POP);
 	} else if (strcmp(name, "--connections") == 0) {
-		a->o.connections = (int)number(value, 1, 1000000);
+		a->o.connections = (int)number(name, value, 1, 1000000);
 	} else if (strcmp(name, "--events") == 0) {
-		a->o.events = (int)number(value, 0, SIM_MAX_EVENTS);
+		a->o.events = (int)number(name, value, 0, SIM_MAX_EVENTS);
 	} else if (strcmp(name, "--only-events") == 0) {
 		a->only_events = value;
 	} else if (strcmp(name, "--only-clients") == 0) {
@@ -110,8 +111,20 @@ static void take_option(struct arguments *a, const char *name, const char *value
 	} else if (strcmp(name, "--watch") == 0) {
 		a->watch = value;
 	} else {
-		usage();
+		usage(name, "no such option");
 	}
+}
+
+/* Where neither is given the seed draws them. */
+static void check_nodes(const struct sim_options *o)
+{
+	int most = (o->pops ? o->pops : SIM_DRAWN_POPS) * ((o->nodes ? o->nodes : SIM_DRAWN_NODES) + 1);
+
+	if (most <= SIM_MAX_NODES)
+		return;
+	fprintf(stderr, "steadycast: sim: --pops, --nodes: expected at most %d nodes in all, one to spare in each PoP "
+			"included, got up to %d\n", SIM_MAX_NODES, most);
+	exit(2);
 }
 
 static void take_arguments(struct arguments *a, int argc, char **argv)
@@ -126,24 +139,21 @@ static void take_arguments(struct arguments *a, int argc, char **argv)
 		else if (i + 1 < argc)
 			take_option(a, argv[i], argv[i + 1]), i++;
 		else
-			usage();
+			usage(argv[i], "no such option, or it lacks its value");
 	}
 	if (a->only_events)
-		a->o.no_event = only(a->only_events, SIM_MAX_EVENTS);
+		a->o.no_event = only("--only-events", a->only_events, SIM_MAX_EVENTS);
 	if (a->only_clients)
-		a->o.no_client = only(a->only_clients, SIM_MAX_CLIENTS);
-	if (a->o.pops * (a->o.nodes + 1) > SIM_MAX_NODES) {
-		fprintf(stderr, "sim: at most %d nodes in all, and one to spare for each PoP\n", SIM_MAX_NODES);
-		exit(2);
-	}
-	if (a->to == 0 && a->from == 0)
-		usage();
+		a->o.no_client = only("--only-clients", a->only_clients, SIM_MAX_CLIENTS);
+	check_nodes(&a->o);
+	if (a->from == 0)
+		usage("--seeds", "it is missing");
 }
 
 /* The connections of --watch as flags: the complement of a list of exceptions. */
 static uint8_t *watched(const char *list, size_t n)
 {
-	uint8_t *out = (uint8_t *)(uintptr_t)only(list, n);
+	uint8_t *out = (uint8_t *)(uintptr_t)only("--watch", list, n);
 
 	for (size_t i = 0; i < n; i++)
 		out[i] ^= 1;

@@ -18,6 +18,8 @@
 enum {
 	SIM_MAX_POPS = 16,
 	SIM_MAX_NODES = 96,
+	SIM_DRAWN_POPS = 4,		/* at most, where no option says how many */
+	SIM_DRAWN_NODES = 3,		/* of each PoP, the same */
 	SIM_MAX_BACKENDS = 96,
 	SIM_MAX_EVENTS = 4096,
 	SIM_MAX_CLIENTS = 16384,

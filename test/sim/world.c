@@ -82,9 +82,9 @@ static void shape(struct world *w)
 	w->closing_s = 60;
 	w->step_us = is_long ? 20 * SC_MS : steps_us[rng_below(&r, 6)];
 	w->end_us = SIM_START_US + SIM_WARM_US + span_us;
-	w->npops = w->o.pops ? w->o.pops : (int)rng_range(&r, 2, 4);
+	w->npops = w->o.pops ? w->o.pops : (int)rng_range(&r, 2, SIM_DRAWN_POPS);
 	for (int p = 0; p < w->npops; p++)
-		w->nodes_of[p] = w->o.nodes ? w->o.nodes : (int)rng_range(&r, 1, 3);
+		w->nodes_of[p] = w->o.nodes ? w->o.nodes : (int)rng_range(&r, 1, SIM_DRAWN_NODES);
 	w->nconns = (uint32_t)w->o.connections;
 	w->nclients = w->o.connections / CLIENTS_PER_CONNECTION + 1;
 	if (w->nclients > SIM_MAX_CLIENTS)

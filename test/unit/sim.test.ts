@@ -24,12 +24,14 @@ interface Run {
   readonly stderr: string
 }
 
+function runSim(args: readonly string[]) {
+  return spawnSync(process.execPath, [`${root}scripts/sim.mjs`, '--json', ...args], {
+    encoding: 'utf8',
+  })
+}
+
 function simulate(args: readonly string[]): Run {
-  const { status, stdout, stderr } = spawnSync(
-    process.execPath,
-    [`${root}scripts/sim.mjs`, '--json', ...args],
-    { encoding: 'utf8' },
-  )
+  const { status, stdout, stderr } = runSim(args)
   return { status, sum: JSON.parse(stdout) as Sum, stderr }
 }
 
@@ -107,4 +109,30 @@ t.test('the same seed gives the same run', async (t) => {
   const once = simulate('--seeds 3 --connections 200 --events 8'.split(' '))
   const twice = simulate('--seeds 3 --connections 200 --events 8'.split(' '))
   t.same({ ...once.sum, elapsed_s: 0 }, { ...twice.sum, elapsed_s: 0 })
+})
+
+t.test('what cannot be simulated is refused in one line that names the option', async (t) => {
+  const most =
+    '--pops, --nodes: expected at most 96 nodes in all, one to spare in each PoP included'
+  const refused: readonly (readonly [string, string])[] = [
+    ['--seeds 4..1', '--seeds: expected A..B with 1 <= A <= B <= 4294967295, got 4..1'],
+    ['--seeds 1..9 --pops 17', "--pops: expected a number from 1 to 16, got '17'"],
+    ['--seeds 1..9 --nodes x', "--nodes: expected a number from 1 to 32, got 'x'"],
+    ['--seeds 1..9 --nodes 24', `${most}, got up to 100`],
+    ['--seeds 1..9 --pops 16 --nodes 6', `${most}, got up to 112`],
+  ]
+  for (const [args, why] of refused) {
+    const { status, stdout, stderr } = runSim(args.split(' '))
+    t.equal(stderr, `steadycast: sim: ${why}\n`)
+    t.equal(stdout, '')
+    t.equal(status, 2)
+  }
+})
+
+t.test('the largest PoP there can be is simulated, without a node to spare', async (t) => {
+  const { status, sum, stderr } = simulate(
+    '--seeds 5 --pops 1 --nodes 32 --connections 20 --events 0'.split(' '),
+  )
+  t.same(sum.failed_seeds, [], stderr)
+  t.equal(status, 0)
 })

@@ -50,7 +50,7 @@ export function register(program: Command): void {
     )
     .option(
       '--scenario <name>',
-      'what happens to the connections: one scenario, all, or list for their names',
+      'what happens to the connections: one scenario by name or number, all, or list for these',
       scenario,
     )
     .option('--pops <n>', `PoPs, ${range(POPS)}`, within(POPS), POPS.default)

@@ -5,6 +5,7 @@ import t from 'tap'
 import type { HealthSource } from '../../../src/admin/health-metrics.js'
 import { METRICS, type MetricsInput, metricsRegistry } from '../../../src/admin/metrics.js'
 import { metricsReference } from '../../../src/admin/reference.js'
+import { DROPS_TO_DO, METRICS_TO_DO } from '../../../src/admin/what-to-do.js'
 import { parseFleet } from '../../../src/config/fleet-file.js'
 import { loadAddon, type NodeView } from '../../../src/dataplane/addon.js'
 import { packGeneration } from '../../../src/dataplane/generation.js'
@@ -339,6 +340,13 @@ t.test(
       t.equal(of(name, 'ready'), undefined)
   },
 )
+
+t.test('what there is to do is said of metrics and reasons that there are', async (t) => {
+  const names = METRICS.map(({ name }) => name)
+  for (const name of Object.keys(METRICS_TO_DO)) t.ok(names.includes(`steadycast_${name}`), name)
+  const reasons = table.filter(({ kind }) => kind === 'drop').map(({ name }) => name)
+  for (const reason of Object.keys(DROPS_TO_DO)) t.ok(reasons.includes(reason), reason)
+})
 
 t.test('docs/metrics.md is what "npm run docs:metrics" writes', async (t) => {
   const file = new URL('../../../docs/metrics.md', import.meta.url)

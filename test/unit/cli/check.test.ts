@@ -55,13 +55,14 @@ t.test('every problem is a line on stderr, and the exit code is 1', async (t) =>
 })
 
 t.test('a warning does not fail the file', async (t) => {
+  const spare = '{ name: b2, address: 10.0.0.2, pool: spare }'
   const dir = t.testdir({
-    'fleet.yaml': `${GOOD}announce: { bird: /run/bird/bird.ctl, prefixes: [{ prefix: 198.51.100.0/24, up_when: any }] }\n`,
+    'fleet.yaml': GOOD.replace('{ name: b2, address: 10.0.0.2 }', spare),
   })
   const { status, stdout, stderr } = check(dir, 'fleet.yaml')
   t.equal(status, 0)
   t.match(stdout, /^fleet\.yaml: ok: /)
-  t.match(stderr, /^fleet\.yaml:\d+:1: warning: announce: accepted, but .*\n$/)
+  t.match(stderr, /^fleet\.yaml:7:\d+: warning: .*pool "spare" is used by no service\n$/)
 })
 
 t.test('how services are checked is said, defaults and all', async (t) => {

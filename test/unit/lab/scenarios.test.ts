@@ -33,8 +33,9 @@ t.test('every event of the list has a scenario, and so have the combinations', a
   t.same(scenariosNamed('node-crash'), [SCENARIOS.find(({ rows }) => rows === '7')])
   const refusal = scenariosNamed('pop-crash')
   t.type(refusal, 'string')
-  for (const { name } of SCENARIOS) {
-    t.ok(String(refusal).includes(name), name)
+  for (const { name, rows } of SCENARIOS) {
+    t.same(scenariosNamed(name), scenariosNamed(rows))
+    t.ok(String(refusal).includes(`${name} (${rows})`), name)
     t.ok(
       scenarioLines().some((line) => line.includes(` ${name} `)),
       name,

@@ -1,5 +1,5 @@
-/* REACH, its second half: which services a PoP says that it does not serve, what that makes of spill, and what outlives
- * a reload. Three PoPs of one node; PoP 1 is nearest to PoP 2, PoP 3 further. Which PoPs are heard: relay_test.c. */
+/* REACH, its second half: which services a PoP says that it does not serve, what that makes of spill, which message counts,
+ * and what outlives a reload. Three PoPs of one node; PoP 1 is nearest to PoP 2, PoP 3 further. Which PoPs are heard: relay_test.c. */
 #include "check.h"
 #include "fleet.h"
 #include "state.h"
@@ -8,8 +8,8 @@ enum { CLIENT = 0xcb007101, SYN = SC_TCP_SYN };
 
 /* By PoP: what its generation says. */
 static struct {
-	bool empty[4];		/* no table has a backend */
-	uint8_t flags[4];	/* of its services */
+	bool empty[5];		/* no table has a backend */
+	uint8_t flags[5];	/* of its services */
 	uint16_t services;
 	bool backwards;		/* the last service first */
 } say;
@@ -118,6 +118,68 @@ TEST("who is told that a PoP serves again counts on it within a second")
 	fleet_run(&f, SC_S + 100 * SC_MS);
 	CHECK(!unserved(&f, 2, 1, 0));
 	CHECK_EQ(lands(&f), 1);
+	fleet_stop(&f);
+}
+
+TEST("one REACH names several PoPs that a node does not hear and several services that it does not serve, each as itself")
+{
+	struct fleet f;
+
+	begin(&f, 3);
+	f.pops = f.n = 4;
+	say.empty[1] = true;
+	start(&f);
+	fleet_stop_node(&f, 3, 1);
+	fleet_stop_node(&f, 4, 1);
+	fleet_run(&f, 5 * SC_S);
+	CHECK_EQ(f.node[1]->peers[0].unreached, 1 << 2 | 1 << 3);
+	for (uint16_t s = 0; s < 3; s++) {
+		CHECK(unserved(&f, 2, 1, s));
+		CHECK(!unserved(&f, 1, 2, s));
+	}
+	fleet_stop(&f);
+}
+
+/* A REACH of PoP 1 to PoP 2's node: only that PoP is not heard, only that service row not served. */
+static void tell(struct fleet *f, uint64_t seq, uint16_t pop, uint16_t service)
+{
+	uint8_t body[SC_REACH_HEAD + 2 + 4] = { [1] = 1, [3] = 1 };
+
+	sc_put16(body + SC_REACH_HEAD, pop);
+	sc_put32(body + SC_REACH_HEAD + 2, f->node[1]->g->service_id[service]);
+	CHECK_EQ(sc_reach_receive(f->node[1], &f->node[1]->peers[0], body, sizeof(body), seq), SC_OK);
+}
+
+/* SC_NO_ROW: it serves all. */
+static void check_told(struct fleet *f, uint64_t unreached, uint16_t service)
+{
+	CHECK_EQ(f->node[1]->peers[0].unreached, unreached);
+	for (uint16_t s = 0; s < 3; s++)
+		CHECK_EQ(unserved(f, 2, 1, s), s == service);
+}
+
+TEST("a REACH that comes after a later one changes nothing, also at a reload; a new session has heard none of them")
+{
+	struct fleet f;
+	uint64_t seq;
+
+	begin(&f, 3);
+	start(&f);
+	seq = f.node[1]->peers[0].reach_seq + 10;
+	tell(&f, seq, 3, 1);
+	check_told(&f, 1 << 2, 1);
+	tell(&f, seq - 1, 2, 2);
+	check_told(&f, 1 << 2, 1);
+	fleet_reload(&f);
+	check_told(&f, 1 << 2, 1);
+	tell(&f, seq + 1, 2, 2);
+	check_told(&f, 1 << 1, 2);
+	sc_reach_forget(&f.node[1]->peers[0]);
+	check_told(&f, 0, SC_NO_ROW);
+	fleet_reload(&f);
+	check_told(&f, 0, SC_NO_ROW);
+	tell(&f, 1, 3, 0);
+	check_told(&f, 1 << 2, 0);
 	fleet_stop(&f);
 }
 

@@ -41,6 +41,7 @@ export interface BackendCounts {
   readonly active?: number
   readonly oldestS?: number
   readonly packets?: number
+  readonly bytes?: number
   readonly newFlows?: number
 }
 
@@ -55,6 +56,9 @@ export interface Made {
   /** By name of the counter, or of the backend. */
   readonly counters?: Readonly<Record<string, number>>
   readonly backends?: Readonly<Record<string, BackendCounts>>
+  readonly services?: Readonly<
+    Record<string, Pick<BackendCounts, 'packets' | 'bytes' | 'newFlows'>>
+  >
   readonly more?: Partial<StatusInput>
 }
 
@@ -82,6 +86,15 @@ export function makeStatus(made: Made = {}): StatusDocument {
   const { serviceRows, backendRows } = generation
   const rows = serviceRows.length + backendRows.length
   const counters = new BigUint64Array(table.length + 3 * rows + 4 * backendRows.length)
+  const setTraffic = (row: number, { packets = 0, bytes = 0, newFlows = 0 }: BackendCounts) => {
+    counters.set([packets, bytes, newFlows].map(BigInt), table.length + 3 * row)
+  }
+  for (const [name, of] of Object.entries(made.services ?? {})) {
+    setTraffic(
+      serviceRows.findIndex((service) => service.name === name),
+      of,
+    )
+  }
   for (const [name, value] of Object.entries(made.counters ?? {})) {
     counters[table.findIndex((row) => row.name === name)] = BigInt(value)
   }
@@ -91,10 +104,9 @@ export function makeStatus(made: Made = {}): StatusDocument {
     census.forEach((value, i) => {
       counters[table.length + 3 * rows + i * backendRows.length + row] = BigInt(value ?? 0)
     })
-    counters[table.length + 3 * (serviceRows.length + row)] = BigInt(of.packets ?? 0)
-    counters[table.length + 3 * (serviceRows.length + row) + 2] = BigInt(of.newFlows ?? 0)
+    setTraffic(serviceRows.length + row, of)
   }
-  const peers = fleet.pops.flatMap(({ id, nodes }) =>
+  const peers = fleet.pops.flatMap(({ id, nodes, backends }) =>
     nodes
       .filter(({ name }) => name !== node)
       .map(
@@ -108,7 +120,9 @@ export function makeStatus(made: Made = {}): StatusDocument {
           rttUs: 1234,
           unacked: 0,
           draining: false,
-          unserved: [],
+          unserved: serviceRows.flatMap(({ pool }, row) =>
+            backends.some((one) => one.pool === pool && one.weight > 0) ? [] : [row],
+          ),
         }),
       ),
   )

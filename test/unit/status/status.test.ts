@@ -6,7 +6,8 @@ import type { HealthReport } from '../../../src/health/report.js'
 import { worst } from '../../../src/status/judge.js'
 import { ratesBetween } from '../../../src/status/rates.js'
 import { healthLines, statusLines } from '../../../src/status/text.js'
-import { per, topFrame } from '../../../src/status/top-view.js'
+import { topFrame } from '../../../src/status/top-view.js'
+import { per } from '../../../src/terminal/table.js'
 import { fleetOf, type Made, makeStatus, NOW_MS } from './fixture.js'
 
 const BUSY: Made = {
