@@ -285,7 +285,7 @@ static int index_services(struct sc_generation *g, const char **why)
 	*why = "services";
 	memset(g->service_hash, 0xff, sizeof(g->service_hash));
 	g->ntimeouts = 1;
-	g->draining = g->h.services > 0;
+	g->draining = g->silent = g->h.services > 0;
 	for (uint16_t i = 0; i < g->h.services; i++) {
 		const struct sc_service_row *s = &g->services[i];
 		uint32_t slot = service_slot(&s->vip, s->port, s->proto);
@@ -303,6 +303,7 @@ static int index_services(struct sc_generation *g, const char **why)
 		g->service_hash[slot] = i;
 		g->service_id[i] = (uint32_t)sc_flow_id(&s->vip, &s->vip, s->port, s->port, s->proto, g->h.hash_seed);
 		g->draining = g->draining && s->flags & SC_SERVICE_WITHHELD;
+		g->silent = g->silent && s->flags & SC_SERVICE_SILENT;
 		if (index_vip(g, i) < 0) {
 			*why = "services: more VIPs than the limit";
 			return -ERANGE;

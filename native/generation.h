@@ -52,6 +52,7 @@ struct sc_backend_row {
 enum sc_service_flags {
 	SC_SERVICE_FRAGMENTS = 1,	/* hash by addresses only */
 	SC_SERVICE_WITHHELD = 2,	/* other PoPs are not to count on this node for it */
+	SC_SERVICE_SILENT = 4,		/* this node announces it to nobody now */
 };
 
 struct sc_service_row {

@@ -51,6 +51,7 @@ struct sc_generation {
 	uint16_t service_hash[SC_SERVICE_HASH];
 	uint32_t service_id[SC_MAX_SERVICES];	/* docs/wire-format.md, section 3.3 */
 	bool draining;			/* every service is withheld */
+	bool silent;			/* none is announced */
 	uint16_t nvips;
 	struct sc_vip vips[SC_MAX_VIPS];
 	uint16_t local_backend[SC_MAX_POOLS];	/* the one this node delivers to locally */

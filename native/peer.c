@@ -109,6 +109,7 @@ static void send_hello(struct sc_node *node, struct sc_peer *peer, bool to_stran
 	b[2] = (uint8_t)((node->filled ? SC_HELLO_FILLED : 0) |
 			 (!node->past && sc_publication_told(pub) ? SC_HELLO_WALK_DONE : 0) |
 			 (node->g->draining ? SC_HELLO_DRAINING : 0) |
+			 (node->g->silent ? SC_HELLO_SILENT : 0) |
 			 (sc_withholds(node) ? SC_HELLO_WITHHOLDS : 0));
 	sc_put16(b + 4, (uint16_t)(held * 1000 / room));
 	sc_put64(b + 8, echo);
@@ -200,6 +201,7 @@ static void hear_hello(struct sc_node *node, struct sc_peer *peer, const uint8_t
 		peer->peer_filled = b[2] & SC_HELLO_FILLED;
 		peer->withholds = b[2] & SC_HELLO_WITHHOLDS;
 		peer->draining = b[2] & SC_HELLO_DRAINING;
+		peer->silent = b[2] & SC_HELLO_SILENT;
 		peer->version = b[1] < node->version ? b[1] : node->version;
 	}
 	if (!knows_us) {

@@ -14,6 +14,17 @@ static uint64_t others(const struct sc_node *node)
 	return ~bit(node->g->own_pop);
 }
 
+/* Whether a node of the PoP that answers does not say that it does not serve. */
+static bool serves(const struct sc_node *node, uint16_t pop, uint16_t service)
+{
+	const struct sc_pop *p = &node->g->pops[pop];
+
+	for (uint16_t i = 0; i < p->count; i++)
+		if (sc_serving(node, p->nodes[i]) && !sc_unserved(&node->peers[p->nodes[i]], service))
+			return true;
+	return false;
+}
+
 /* The flow's home in one of the PoPs of among: that which reaches most of missing, and
  * at least one; of equals the nearest. Not one that does not serve the service, if one
  * is given. SC_NO_ROW: none. */
@@ -31,7 +42,7 @@ static uint16_t whom(const struct sc_node *node, uint64_t flow, uint64_t among, 
 		int lacks;
 
 		if (row == SC_NO_ROW || !sc_serving(node, row) || peer->version < SC_WIRE_VERSION_RELAY ||
-		    (service != SC_NO_ROW && sc_unserved(peer, service)))
+		    (service != SC_NO_ROW && !serves(node, pop, service)))
 			continue;
 		far = peer->rtt_us ? peer->rtt_us : UINT32_MAX;
 		lacks = __builtin_popcountll(missing & peer->unreached & ~bit(pop));

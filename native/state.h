@@ -70,7 +70,7 @@ struct sc_peer {
 	bool peer_filled;
 	bool withholds;			/* half-open flows, as it says */
 	uint8_t version;		/* spoken with it */
-	bool draining;			/* as it says */
+	bool draining, silent;		/* as it says */
 	/* What it cannot reach itself, and what it does not serve: bit i, PoP i and service
 	 * row i of the generation. */
 	uint64_t unreached;

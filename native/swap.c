@@ -141,8 +141,10 @@ void sc_swap_apply(struct sc_node *node, struct sc_swap *s)
 	node->scratch = s->scratch;
 	node->scratch_size = s->scratch_size;
 	*s = old;
-	if (node->started_us != 0)
-		sc_peers_changed(node, others);
+	if (node->started_us == 0)
+		return;
+	sc_peers_changed(node, others);
+	sc_reach_changed(node);
 }
 
 void sc_swap_free(struct sc_swap *s)

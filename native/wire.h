@@ -36,6 +36,7 @@ enum {
 	SC_HELLO_DRAINING = 2,
 	SC_HELLO_WALK_DONE = 4,
 	SC_HELLO_WITHHOLDS = 8,
+	SC_HELLO_SILENT = 16,
 };
 
 enum sc_verb {

@@ -49,6 +49,7 @@ field("sequence", ProtoField.uint64("steadycast.sequence", "Sequence number", ba
 
 field("lowest", ProtoField.uint8("steadycast.hello.lowest", "Lowest version", base.DEC))
 field("highest", ProtoField.uint8("steadycast.hello.highest", "Highest version", base.DEC))
+field("silent", ProtoField.bool("steadycast.hello.silent", "Announces nothing", 8, nil, 0x10))
 field("withholds", ProtoField.bool("steadycast.hello.withholds", "Holds back half-open flows", 8, nil, 0x08))
 field("walked", ProtoField.bool("steadycast.hello.walked", "Table walk done", 8, nil, 0x04))
 field("draining", ProtoField.bool("steadycast.hello.draining", "Draining", 8, nil, 0x02))
@@ -186,7 +187,7 @@ end
 local function hello(tvb, at, tree)
 	tree:add(F.lowest, tvb(at, 1))
 	tree:add(F.highest, tvb(at + 1, 1))
-	for _, name in ipairs({ "withholds", "walked", "draining", "filled" }) do
+	for _, name in ipairs({ "silent", "withholds", "walked", "draining", "filled" }) do
 		tree:add(F[name], tvb(at + 2, 1))
 	end
 	tree:add(F.fill, tvb(at + 4, 2))

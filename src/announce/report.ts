@@ -35,8 +35,8 @@ export interface AnnounceInputs {
   readonly able: { readonly ok: true } | { readonly ok: false; readonly why: string }
   /** By service name: this PoP, or one that it spills to, serves it. Absent: not known yet. */
   readonly served: ReadonlyMap<string, boolean>
-  /** By service name: names of other PoPs that serve it themselves, heard lately, not draining. */
+  /** By service name: names of other PoPs that serve it themselves and announce, heard lately, not draining. */
   readonly elsewhere: ReadonlyMap<string, readonly string[]>
-  /** There are other PoPs, and none of them is heard: they may be well, or gone. */
+  /** There are other PoPs, and none of them says what it does: they may be well, or gone; or this node's own path fails, and another node of its PoP may be well. */
   readonly alone?: boolean
 }

@@ -147,7 +147,7 @@ function judgeHealth(prefix: AnnouncedPrefix, inputs: AnnounceInputs, isUp: bool
     state: alone ? 'de-preferred' : 'announced',
     wanted: 'withdrawn',
     why: alone
-      ? `${reason}, and no other PoP is heard: it stays, de-preferred, in case none is left`
+      ? `${reason}, and what others do is not known: it stays, de-preferred, in case none is left`
       : `${reason}, and no other PoP would announce it: it stays, because a check may be wrong`,
     lastAnnouncer: true,
     isFault: false,

@@ -4,7 +4,7 @@
 import { join } from 'node:path'
 import { Announcer } from '../announce/announcer.js'
 import type { AnnounceInputs, AnnounceReport } from '../announce/report.js'
-import type { WorkerHandle } from '../dataplane/addon.js'
+import type { PeerView, WorkerHandle } from '../dataplane/addon.js'
 import { servedElsewhere } from '../fleet/elsewhere.js'
 import type { Service } from '../fleet/model.js'
 import { pathAble } from '../health/probe.js'
@@ -61,28 +61,50 @@ export class NodeAnnounce {
   report(): AnnounceReport {
     return this.#announcer.report()
   }
+
+  /** It is to announce, and announces nothing. */
+  silent(): boolean {
+    const { prefixes } = this.report()
+    return prefixes.length > 0 && prefixes.every(({ state }) => state === 'withdrawn')
+  }
 }
+
+/** How long a failing path is only told of: health, REACH and a view of it take about 2.5 s. */
+const PATH_GRACE_MS = 4000
 
 export interface Grounds {
   readonly plan: NodePlan
   readonly worker: WorkerHandle | undefined
   readonly health: HealthReport
   readonly word: Word
+  readonly nowMs: number
 }
 
 /** What announcements are decided from. A service is served here when a backend takes its new connections, known by a
  * check if it has any, and this node's own connections get through; and where this PoP spills to, when one there does. */
-export function inputsOf({ plan, worker, health, word }: Grounds): AnnounceInputs {
+export function inputsOf({ plan, worker, health, word, nowMs }: Grounds): AnnounceInputs {
   const { fleet, pop, generation } = plan
   const peers = worker?.status().view?.peers ?? []
   const others = fleet.pops.filter(({ id }) => id !== pop.id)
-  const elsewhere = new Map(
-    fleet.services.map((service) => {
-      const pops = servedElsewhere(service, generation.serviceRows, others, peers)
-      return [service.name, pops.map(({ name }) => name)]
-    }),
+  const elsewhereBy = (heard: readonly PeerView[]) =>
+    new Map(
+      fleet.services.map((service) => {
+        const pops = servedElsewhere(service, generation.serviceRows, others, heard)
+        return [service.name, pops.map(({ name }) => name)]
+      }),
+    )
+  const spillsTo = elsewhereBy(peers)
+  // Others are told first that this path fails, and have time to say what they do.
+  const path = pathAble(
+    health.probes.map((probe) => ({
+      ...probe,
+      ok: probe.ok || nowMs - probe.sinceMs < PATH_GRACE_MS,
+    })),
   )
-  const path = pathAble(health.probes)
+  const told = peers.some(({ popId, up, unserved }) => popId !== pop.id && up && unserved !== null)
+  const sibling = peers.some(
+    ({ popId, up, peerFilled, draining }) => popId === pop.id && up && peerFilled && !draining,
+  )
   return {
     node: word,
     able: workerHealth(worker),
@@ -91,11 +113,11 @@ export function inputsOf({ plan, worker, health, word }: Grounds): AnnounceInput
         if (!path.ok) return [[service.name, false]]
         const here = servedHere(service, health)
         if (here === undefined) return []
-        return [[service.name, here || (elsewhere.get(service.name) ?? []).length > 0]]
+        return [[service.name, here || (spillsTo.get(service.name) ?? []).length > 0]]
       }),
     ),
-    elsewhere,
-    alone: others.length > 0 && !peers.some(({ popId, up }) => popId !== pop.id && up),
+    elsewhere: elsewhereBy(peers.filter(({ silent }) => !silent)),
+    alone: (others.length > 0 && !told) || (!path.ok && sibling),
   }
 }
 

@@ -32,6 +32,8 @@ export interface NodeHealthOptions extends ServiceContext {
   /** undefined: it does not run yet. */
   readonly worker: () => WorkerHandle | undefined
   readonly words: () => Words
+  /** This node announces nothing, although it is to. */
+  readonly silent: () => boolean
   /** Packs anew and goes over. */
   readonly replan: () => Promise<void>
 }
@@ -48,12 +50,13 @@ export class NodeHealth implements HealthSource {
 
   constructor(options: NodeHealthOptions) {
     this.#options = options
-    const { log, words, reloads } = options
+    const { log, words, reloads, silent } = options
     this.#health = new Health({
       timers: REAL_TIME,
       chance: () => randomInt(2 ** 32) / 2 ** 32,
       run: ({ check, timeoutMs }, target) => runCheck(check, target, timeoutMs, REAL_TIME),
       words,
+      silent,
       elsewhere: (service) => this.#elsewhere(service),
       changed: () => reloads.between(() => this.#replan()),
       news: (news) => this.#tell(news),

@@ -51,6 +51,8 @@ export interface PeerView {
   readonly unacked: number
   /** It says that it drains. */
   readonly draining: boolean
+  /** It announces nothing, as it says. */
+  readonly silent: boolean
   /** Rows of services that it says it does not serve; null: it has not told. Nodes of one's own PoP do not tell. */
   readonly unserved: readonly number[] | null
 }

@@ -25,6 +25,7 @@ const STATE = { ready: 0, draining: 1, down: 2 } as const
 /** enum sc_service_flags. */
 const SERVICE_FRAGMENTS = 1
 const SERVICE_WITHHELD = 2
+const SERVICE_SILENT = 4
 
 /** SC_TRAFFIC_COUNT of native/node.h. */
 const TRAFFIC_COUNT = 3
@@ -185,7 +186,8 @@ export function packGeneration(
     blob.bytes(addressBytes(service.vip)).u16(port).u8(PROTOCOL[service.protocol])
     const fragments = service.fragments ? SERVICE_FRAGMENTS : 0
     const withheld = readiness.withheld(service) ? SERVICE_WITHHELD : 0
-    blob.u8(fragments | withheld).u16(poolIndex.get(service.pool) ?? 0)
+    const silent = readiness.silent() ? SERVICE_SILENT : 0
+    blob.u8(fragments | withheld | silent).u16(poolIndex.get(service.pool) ?? 0)
     blob.u16(ofService.get(service.name) ?? 0)
     blob.u32(service.halfOpenS).u32(service.idleS).u32(service.closingS).u32(label)
   }

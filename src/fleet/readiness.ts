@@ -10,6 +10,8 @@ export interface Readiness {
   weightOf(service: Service, backend: Backend): number
   /** Other PoPs are not to count on this one for the service, although it has backends for its own new connections. */
   withheld(service: Service): boolean
+  /** This node announces nothing now. */
+  silent(): boolean
   /** What becomes of a repeated SYN of a flow that the backend has: native/forward.c, given_up(). */
   stateOf(backend: Backend): BackendState
 }
@@ -18,5 +20,6 @@ export interface Readiness {
 export const AS_CONFIGURED: Readiness = {
   weightOf: (_, { weight }) => weight,
   withheld: () => false,
+  silent: () => false,
   stateOf: ({ weight }) => (weight > 0 ? 'ready' : 'draining'),
 }

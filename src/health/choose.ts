@@ -15,6 +15,8 @@ export interface ChooseInput {
   readonly node: Word
   /** This node's own connections through its VIPs get through, as far as it can tell. */
   readonly pathWorks: boolean
+  /** This node announces nothing now. */
+  readonly silent: boolean
   readonly wordOf: (backend: Backend) => Word
   /** When the operator last let the backend come back. */
   readonly backSinceMs: (backend: Backend) => number | undefined
@@ -89,6 +91,7 @@ export function readinessOf(input: ChooseInput, choices: Choices): Readiness {
       const part = choices.get(service.name)?.shares.get(backend.id) ?? 0
       return Math.round(backend.weight * part * SLOW_START_STEPS)
     },
+    silent: () => input.silent,
     withheld: ({ name }) => withholds(input) || choices.get(name)?.mode === 'panic',
     stateOf: ({ id, weight }) => states.get(id) ?? (weight > 0 ? 'ready' : 'draining'),
   }

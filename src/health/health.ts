@@ -35,6 +35,7 @@ export interface HealthOptions {
   readonly chance: Chance
   readonly run: RunCheck
   readonly words: () => Words
+  readonly silent: () => boolean
   /** Whether a PoP other than this one may have a backend of the service that is up. */
   readonly elsewhere: (service: Service) => boolean
   readonly probes: Pick<ProberOptions, 'sourceOf' | 'connect' | 'changed' | 'cannot'>
@@ -185,6 +186,7 @@ export class Health {
       statusOf: (service, backend) => this.#checker.statusOf(service, backend),
       node: this.#words.node,
       pathWorks: pathAble(this.#prober.report()).ok,
+      silent: this.#options.silent(),
       wordOf: ({ id }: Backend) => this.#words.backends.get(id) ?? 'ready',
       backSinceMs: ({ id }) => this.#backSinceMs.get(id),
       elsewhere,
@@ -220,6 +222,7 @@ function signature(input: ChooseInput, choices: Choices): string {
   const { stateOf } = readinessOf(input, choices)
   return JSON.stringify([
     withholds(input),
+    input.silent,
     [...choices].map(([service, { mode, shares }]) => [service, mode === 'panic', [...shares]]),
     input.pop.backends.map((backend) => [backend.id, backend.weight, stateOf(backend)]),
   ])

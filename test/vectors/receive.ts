@@ -341,6 +341,7 @@ function readHello(reader: Reader): Hello {
   return {
     lowest,
     highest,
+    ...((flags & 16) === 0 ? {} : { silent: true }),
     withholds: (flags & 8) !== 0,
     walked: (flags & 4) !== 0,
     draining: (flags & 2) !== 0,

@@ -87,6 +87,8 @@ export interface Hello {
   readonly draining: boolean
   readonly walked: boolean
   /** H: half-open flows are held back, because there are too many new ones. */
+  /** It announces nothing, though it is to. */
+  readonly silent?: true
   readonly withholds: boolean
   readonly fillPermille: number
   readonly echo: bigint
@@ -258,8 +260,13 @@ export function encodeBody(body: Body): Bytes {
 }
 
 function encodeHello(hello: Hello): Bytes {
-  const { withholds, walked, draining, filled } = hello
-  const flags = (withholds ? 8 : 0) | (walked ? 4 : 0) | (draining ? 2 : 0) | (filled ? 1 : 0)
+  const { silent = false, withholds, walked, draining, filled } = hello
+  const flags =
+    (silent ? 16 : 0) |
+    (withholds ? 8 : 0) |
+    (walked ? 4 : 0) |
+    (draining ? 2 : 0) |
+    (filled ? 1 : 0)
   return join(
     Uint8Array.of(hello.lowest, hello.highest, flags, 0),
     u16(hello.fillPermille),

@@ -145,6 +145,7 @@ class Node {
       plan: () => this.#plan,
       worker: () => this.#worker,
       words: () => this.#admin.words.words,
+      silent: () => this.#announce?.silent() ?? this.#outline.fleet.announce !== undefined,
       replan: () => this.#replan(),
     })
   }
@@ -275,6 +276,7 @@ class Node {
         worker: this.#worker,
         health: this.#health.report(),
         word: this.#admin.words.words.node,
+        nowMs: Date.now(),
       }),
     )
     reloads.serve(() => this.#reload())

@@ -244,6 +244,7 @@ t.test('peers are there before they are seen, and in seconds after', async (t) =
     rttUs: 12_500,
     unacked: 3,
     draining: false,
+    silent: false,
     unserved: null,
   }
   const families = await scrape(input('node', { ...EMPTY, certain: true, peers: [seen] }))

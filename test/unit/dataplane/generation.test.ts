@@ -168,6 +168,7 @@ t.test(
     const readiness: Readiness = {
       weightOf: ({ name }, backend) =>
         name === 'api' && backend.name === 'ams-web-1' ? 0 : backend.weight * 10,
+      silent: () => false,
       withheld: ({ name }) => name === 'web2',
       stateOf: ({ name }) => (name === 'ams-web-2' ? 'down' : 'ready'),
     }
@@ -225,6 +226,7 @@ t.test(
     )
     const readiness: Readiness = {
       weightOf: ({ name }, backend) => (`b${name.slice(1)}` === backend.name ? 0 : 1),
+      silent: () => false,
       withheld: ({ name }) => name === 'web2',
       stateOf: () => 'ready',
     }

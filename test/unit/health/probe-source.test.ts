@@ -34,6 +34,7 @@ function view(name: string, localVips: readonly string[], taking?: string): Path
   if (pop === undefined || self === undefined) throw new Error(`no ${name}`)
   const generation = packGeneration(fleet, { kind: 'node', nodeId: self.id, keys: [] }, 1500, {
     weightOf: (_, backend) => Number(taking === undefined || backend.name === taking),
+    silent: () => false,
     withheld: () => false,
     stateOf: () => 'ready',
   })

@@ -96,6 +96,7 @@ export class World {
     seed: number,
   ) {
     this.health = new Health({
+      silent: () => false,
       timers: this.time,
       chance: seeded(seed).next,
       run: async ({ port }, { address }) => {

@@ -105,6 +105,28 @@ TEST("a PoP without a ready backend says so of its services, and hands new conne
 	}
 }
 
+TEST("a PoP is counted on while one of its nodes serves, whoever of them the flow's home is")
+{
+	struct fleet f;
+	int landed = 0;
+
+	memset(&say, 0, sizeof(say));
+	say.services = 1;
+	say.empty[2] = true;
+	fleet_shape(&f, 2, 2, 2);
+	f.change = change;
+	start(&f);
+	/* Node 1 of PoP 1 drains. */
+	f.node[2]->peers[0].said.nservices = SC_REACH_SERVES_NONE;
+	sc_reach_index(f.node[2]->g, &f.node[2]->peers[0]);
+	f.node[3]->peers[0].said.nservices = SC_REACH_SERVES_NONE;
+	sc_reach_index(f.node[3]->g, &f.node[3]->peers[0]);
+	for (uint16_t port = 1; port <= 20; port++)
+		landed += fleet_client(&f, 2, 1, CLIENT, port, SYN, 0) != 0;
+	CHECK_EQ(landed, 20);
+	fleet_stop(&f);
+}
+
 TEST("who is told that a PoP serves again counts on it within a second")
 {
 	struct fleet f;
@@ -231,6 +253,27 @@ TEST("a node all of whose services are withheld drains, says so, and serves whom
 	CHECK(v.peers[0].draining && v.peers[0].told && v.peers[0].unserved[0] == 3);
 	CHECK(!v.peers[1].draining && v.peers[1].told && v.peers[1].unserved[0] == 0);
 	CHECK_EQ(fleet_client(&f, 1, 1, CLIENT, 1, SYN, 0) >> 16 & 0xff, 1);
+	CHECK(!v.peers[0].silent && !v.peers[1].silent);
+	fleet_stop(&f);
+}
+
+TEST("a node that announces nothing says so, in its next HELLO, and is counted on all the same")
+{
+	struct sc_node_view v;
+	struct fleet f;
+
+	begin(&f, 2);
+	say.empty[2] = true;
+	say.flags[1] = SC_SERVICE_SILENT;
+	start(&f);
+	sc_node_look(f.node[1], f.now_us, &v);
+	CHECK(v.peers[0].silent && !v.peers[0].draining && !v.peers[1].silent);
+	CHECK_EQ(lands(&f), 1);
+	say.flags[1] = 0;
+	fleet_reload(&f);
+	fleet_run(&f, SC_S + 100 * SC_MS);
+	sc_node_look(f.node[1], f.now_us, &v);
+	CHECK(!v.peers[0].silent);
 	fleet_stop(&f);
 }
 

@@ -123,6 +123,7 @@ export function makeStatus(made: Made = {}): StatusDocument {
           rttUs: made.rttUs?.[peer.name] ?? 1234,
           unacked: 0,
           draining: false,
+          silent: false,
           unserved: serviceRows.flatMap(({ pool }, row) =>
             backends.some((one) => one.pool === pool && one.weight > 0) ? [] : [row],
           ),
