@@ -21,7 +21,7 @@ import {
 /** Refusals that need the flow table, which the decoder does not have. */
 const STATEFUL = new Set(['unknown_icmp'])
 /** FORWARDs taken in, also those that are dropped then. */
-const BESIDES = ['forward_received']
+const BESIDES = ['forward_received', 'ingress_packets']
 
 function refusedAs(t: Test, bench: Bench, packet: Bytes, reason: string, name: string): void {
   const before = bench.counts

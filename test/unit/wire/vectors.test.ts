@@ -12,7 +12,14 @@ import { serviceVectors } from '../../vectors/vectors-service.js'
 import { spillVectors } from '../../vectors/vectors-spill.js'
 import { stateVectors } from '../../vectors/vectors-state.js'
 
-const KEEPALIVE = ['hello_sent', 'hello_received', 'reach_sent', 'rx_packets', 'rx_bytes'] as const
+const KEEPALIVE = [
+  'hello_sent',
+  'hello_received',
+  'reach_sent',
+  'rx_packets',
+  'rx_bytes',
+  'ingress_packets',
+] as const
 
 const show = (packets: readonly { readonly egress: string; readonly data: Uint8Array }[]) =>
   packets.map(({ egress, data }) => `${egress} ${hex(data)}`)
