@@ -4,6 +4,7 @@
 // packet changes nothing.
 
 import type { Service } from '../fleet/model.js'
+import { JITTER as CHECK_JITTER } from './checker.js'
 import { afterOutcome, type CheckStatus, unknownSince } from './machine.js'
 import type { Outcome, Result, Target } from './outcome.js'
 import type { ProbeSource } from './probe-source.js'
@@ -12,14 +13,16 @@ import type { Chance, Timers } from './time.js'
 
 export const PROBE_INTERVAL_MS = 2000
 export const PROBE_TIMEOUT_MS = 1000
-/** Slower than the usual check of a backend, so that a dead one is taken out before it counts against the path. */
-export const PROBE_THRESHOLDS = { rise: 2, fall: 5 }
+const RISE = 2
+const MIN_FALL = 5
 const JITTER = 0.1
+/** For a generation without the backend to be made and to come into force. */
+const TAKE_OUT_MS = 1000
 
 export interface ProberOptions {
   readonly timers: Timers
   readonly chance: Chance
-  /** undefined: this node does not answer yet. */
+  /** undefined: there is nothing to tell yet, since this node does not answer or no check has found a backend. */
   readonly sourceOf: (service: Service) => ProbeSource | undefined
   /** Within PROBE_TIMEOUT_MS; undefined: the port was not free. */
   readonly connect: (
@@ -126,9 +129,19 @@ export class Prober {
     const result = outcome.ok ? 'success' : outcome.failure
     job.counts.set(result, (job.counts.get(result) ?? 0) + 1)
     const before = job.status ?? { ...unknownSince(nowMs), state: 'up' }
-    job.status = afterOutcome(before, outcome, PROBE_THRESHOLDS, nowMs - startedMs, nowMs)
+    const thresholds = { rise: RISE, fall: fallOf(job.service) }
+    job.status = afterOutcome(before, outcome, thresholds, nowMs - startedMs, nowMs)
     if (job.status.state !== before.state) changed(service, job.status)
   }
+}
+
+/** Failures in a row. They take longer than the service's check needs, so that backends that died together are taken out
+ * before they count against the path. */
+function fallOf({ health }: Service): number {
+  if (health === undefined) return MIN_FALL
+  const { intervalMs, timeoutMs, fall } = health
+  const outMs = intervalMs * (1 + CHECK_JITTER) * fall + timeoutMs + TAKE_OUT_MS
+  return Math.max(MIN_FALL, 1 + Math.ceil(outMs / (PROBE_INTERVAL_MS * (1 - JITTER))))
 }
 
 function end(job: Job): void {

@@ -3,6 +3,7 @@
 import { randomInt } from 'node:crypto'
 import t, { type Test } from 'tap'
 import { JITTER } from '../../../src/health/checker.js'
+import { REPLAN_MS } from '../../../src/health/health.js'
 import { failed } from '../../../src/health/outcome.js'
 import { pathAble } from '../../../src/health/probe.js'
 import { API, BACKENDS, fleetOf, HEALTH, popOf, WEB, World } from './world.js'
@@ -287,13 +288,13 @@ t.test(
     await w.time.pass(10_000)
     t.match(w.health.report().probes, [{ service: 'web', ok: true, why: undefined }])
     w.reach = failed('timeout', 'no answer within 1000 ms')
-    await w.time.pass(8000)
+    await w.time.pass(7000)
     w.reach = { ok: true }
     await w.time.pass(2500)
     w.reach = failed('timeout', 'no answer within 1000 ms')
-    await w.time.pass(8000)
+    await w.time.pass(7000)
     t.same(w.said, [])
-    await w.time.pass(4000)
+    await w.time.pass(5000)
     t.same(w.said, ['web down'])
     t.match(w.health.report().probes, [{ ok: false, why: 'no answer within 1000 ms' }])
     w.reach = { ok: true }
@@ -320,6 +321,54 @@ t.test('a probe that has nothing to tell is no failure, and is told of once', as
     w.health.probeCounts.map(({ counts }) => [...counts.keys()]),
     [['timeout']],
   )
+})
+
+t.test('backends that are dead everywhere do not count against the path', async (t) => {
+  const w = world(t, [WEB])
+  w.elsewhere = false
+  await w.time.pass(10_000)
+  for (const { address } of popOf(w.fleet).backends) w.sick.add(address)
+  w.reach = failed('timeout', 'no answer within 1000 ms')
+  await w.time.pass(60_000)
+  t.match(
+    w.news.findLast(({ kind }) => kind === 'mode'),
+    { mode: 'panic' },
+  )
+  t.same(w.said, [])
+  t.same(w.health.report().probes, [])
+})
+
+t.test('a check that is slow to fail is over before the probe fails', async (t) => {
+  const slow = WEB.replace('interval: 1s, timeout: 500ms', 'interval: 5s, timeout: 5s')
+  for (let i = 0; i < 20; i++) {
+    const w = world(t, [slow])
+    await w.time.pass(30_000)
+    for (const { address } of popOf(w.fleet).backends) w.sick.add(address)
+    w.reach = failed('refused', 'nothing listens')
+    await w.time.pass(60_000)
+    t.match(
+      w.news.findLast(({ kind }) => kind === 'mode'),
+      { mode: 'spill', before: 'checked' },
+    )
+    t.same(w.said, [])
+  }
+  const w = world(t, [slow])
+  await w.time.pass(30_000)
+  w.reach = failed('timeout', 'no answer within 1000 ms')
+  await w.time.pass(60_000)
+  t.same(w.said, ['web down'], 'a path that swallows packets is noticed all the same')
+})
+
+t.test('other PoPs hear at once that the path fails', async (t) => {
+  for (let i = 0; i < 20; i++) {
+    const w = world(t, [WEB])
+    await w.time.pass(10_000)
+    w.reach = failed('timeout', 'no answer within 1000 ms')
+    for (let ms = 0; ms < 20_000 && w.said.length === 0; ms++) await w.time.pass(1)
+    t.same(w.said, ['web down'])
+    await w.time.pass(REPLAN_MS)
+    t.same(w.withheld, ['web'])
+  }
 })
 
 t.test('a port that is taken counts for nothing', async (t) => {
