@@ -125,6 +125,7 @@ export class Health {
       backends: this.#checker.all().map((checked) => this.#backendReport(checked)),
       services: this.#services.map((service) => this.#serviceReport(service)),
       probes: this.#prober.report(),
+      unprobed: this.#prober.unprobed(),
     }
   }
 

@@ -2,10 +2,13 @@
 
 import { randomInt } from 'node:crypto'
 import t, { type Test } from 'tap'
+import { inputsOf } from '../../../src/cli/node-announce.js'
+import type { NodePlan } from '../../../src/cli/node-plan.js'
+import { packGeneration } from '../../../src/dataplane/generation.js'
 import { JITTER } from '../../../src/health/checker.js'
 import { REPLAN_MS } from '../../../src/health/health.js'
 import { failed } from '../../../src/health/outcome.js'
-import { pathAble } from '../../../src/health/probe.js'
+import { FIRST_RESULT_LIMIT_MS, pathAble } from '../../../src/health/probe.js'
 import { API, BACKENDS, fleetOf, HEALTH, popOf, WEB, World } from './world.js'
 
 const PLAIN = '{ name: plain, vip: 198.51.100.2, ports: [80], protocol: tcp }'
@@ -370,6 +373,59 @@ t.test('other PoPs hear at once that the path fails', async (t) => {
     t.same(w.withheld, ['web'])
   }
 })
+
+t.test(
+  'a starting node is not known to serve before its first connection through the VIP',
+  async (t) => {
+    const start = () => {
+      const w = world(t, [WEB])
+      w.source = undefined
+      return w
+    }
+    const served = (w: World) => {
+      const pop = popOf(w.fleet)
+      const { fleet } = w
+      const role = { kind: 'node', nodeId: pop.nodes[0]?.id ?? 0, keys: [] } as const
+      const generation = packGeneration(fleet, role, 1500, w.health.readiness(fleet, pop))
+      const plan = { fleet, pop, generation } as NodePlan
+      const inputs = inputsOf({ plan, worker: undefined, health: w.health.report(), word: 'ready' })
+      return inputs.served.get('web')
+    }
+    const from = { kind: 'from', address: '192.0.2.1', port: 40_000 } as const
+    const well = start()
+    await well.time.pass(20_000)
+    t.equal(served(well), undefined, 'it fills')
+    well.source = from
+    await well.time.pass(1000)
+    t.equal(served(well), true)
+    t.same(well.said, [])
+    well.source = { kind: 'idle' }
+    await well.time.pass(10_000)
+    t.equal(served(well), true, 'what is known once is not waited for again')
+
+    const broken = start()
+    await broken.time.pass(3000)
+    broken.source = from
+    broken.reach = failed('timeout', 'no answer within 1000 ms')
+    await broken.time.pass(1000)
+    t.equal(served(broken), false, 'the first one decides')
+    t.same(broken.said, ['web down'])
+
+    const busy = start()
+    await busy.time.pass(3000)
+    busy.source = from
+    busy.reach = undefined
+    await busy.time.pass(FIRST_RESULT_LIMIT_MS - 1000)
+    t.equal(served(busy), undefined, 'no port is free')
+    await busy.time.pass(2000)
+    t.equal(served(busy), true, 'and it does not wait for ever')
+
+    const unable = start()
+    unable.source = { kind: 'cannot', why: 'no address' }
+    await unable.time.pass(3000)
+    t.equal(served(unable), true, 'nor for what cannot be had')
+  },
+)
 
 t.test('a port that is taken counts for nothing', async (t) => {
   const w = world(t, [WEB])
