@@ -121,10 +121,11 @@ export function inputsOf({ plan, worker, health, word, nowMs }: Grounds): Announ
   }
 }
 
-/** undefined: no check has ended yet. */
+/** undefined: no check has ended yet, or no connection through the VIP. */
 function servedHere({ name, health }: Service, report: HealthReport): boolean | undefined {
   const ready = report.services.find(({ service }) => service === name)?.ready ?? 0
   if (health === undefined || ready === 0) return ready > 0
   const checks = report.backends.filter(({ service }) => service === name)
-  return checks.some(({ state }) => state === 'up') ? true : undefined
+  const isKnown = checks.some(({ state }) => state === 'up') && !report.unprobed.includes(name)
+  return isKnown ? true : undefined
 }

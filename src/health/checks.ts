@@ -132,7 +132,8 @@ function once(
       end()
       resolve(outcome)
     }
-    const giveUp = timers.after(timeoutMs, () => settle(timedOut(timeoutMs)))
+    // A process that stood still has not looked yet at what came in time.
+    const giveUp = timers.after(timeoutMs, () => setImmediate(() => settle(timedOut(timeoutMs))))
     end = begin(settle)
   })
 }

@@ -64,14 +64,27 @@ export class Health {
   constructor(options: HealthOptions) {
     this.#options = options
     this.#words = options.words()
-    const { timers, chance, run } = options
+    const { timers, chance, run, probes } = options
     this.#checker = new Checker({
       timers,
       chance,
       run,
       checked: (checked, before) => this.#checked(checked, before),
     })
-    this.#prober = new Prober({ timers, chance, ...options.probes })
+    this.#prober = new Prober({
+      timers,
+      chance,
+      ...probes,
+      // Backends that no check has found up tell nothing of the path.
+      sourceOf: (service) => {
+        const mode = this.#choices.get(service.name)?.mode
+        return mode === 'checked' ? probes.sourceOf(service) : undefined
+      },
+      changed: (service, status) => {
+        probes.changed(service, status)
+        this.look()
+      },
+    })
   }
 
   /** From now on this fleet and PoP count: at the start, and when a reload has read other files. */
@@ -98,7 +111,7 @@ export class Health {
     this.#packed = ''
   }
 
-  /** The operator has spoken, or another PoP: what follows from it follows soon. */
+  /** The operator has spoken, another PoP, or a probe: what follows from it follows soon. */
   look(): void {
     this.#cancelReplan ??= this.#options.timers.after(REPLAN_MS, () => {
       this.#cancelReplan = undefined
@@ -113,6 +126,7 @@ export class Health {
       backends: this.#checker.all().map((checked) => this.#backendReport(checked)),
       services: this.#services.map((service) => this.#serviceReport(service)),
       probes: this.#prober.report(),
+      unprobed: this.#prober.unprobed(),
     }
   }
 

@@ -1,9 +1,10 @@
 // The node's own connections through its VIPs: each goes to the device, through the worker, to a backend, and the answer
 // comes back to the node's own address, so that a path that swallows packets is noticed although every check of a backend
 // succeeds. Made by health.ts. Guarantees: a probe that cannot be had, or has nothing to tell, counts as nothing; one lost
-// packet changes nothing.
+// packet changes nothing, but for the first of all, which decides.
 
 import type { Service } from '../fleet/model.js'
+import { JITTER as CHECK_JITTER } from './checker.js'
 import { afterOutcome, type CheckStatus, unknownSince } from './machine.js'
 import type { Outcome, Result, Target } from './outcome.js'
 import type { ProbeSource } from './probe-source.js'
@@ -12,14 +13,20 @@ import type { Chance, Timers } from './time.js'
 
 export const PROBE_INTERVAL_MS = 2000
 export const PROBE_TIMEOUT_MS = 1000
-/** Slower than the usual check of a backend, so that a dead one is taken out before it counts against the path. */
-export const PROBE_THRESHOLDS = { rise: 2, fall: 5 }
+const RISE = 2
+const MIN_FALL = 5
 const JITTER = 0.1
+/** For a generation without the backend to be made and to come into force. */
+const TAKE_OUT_MS = 1000
+/** As long as there was no result. */
+const UNKNOWN_INTERVAL_MS = 500
+/** A first result that has not come so long after the service could be probed is not waited for. */
+export const FIRST_RESULT_LIMIT_MS = 5000
 
 export interface ProberOptions {
   readonly timers: Timers
   readonly chance: Chance
-  /** undefined: this node does not answer yet. */
+  /** undefined: there is nothing to tell yet, since this node does not answer or no check has found a backend. */
   readonly sourceOf: (service: Service) => ProbeSource | undefined
   /** Within PROBE_TIMEOUT_MS; undefined: the port was not free. */
   readonly connect: (
@@ -35,6 +42,8 @@ interface Job {
   /** undefined: nothing is known. */
   status: CheckStatus | undefined
   why: string | undefined
+  /** The first result is waited for no longer than until then. */
+  unknownUntilMs: number
   readonly counts: Map<Result, number>
   cancel: () => void
   gone: boolean
@@ -68,6 +77,13 @@ export class Prober {
     })
   }
 
+  /** Services whose first result is still to come. */
+  unprobed(): readonly string[] {
+    return [...this.#jobs.values()]
+      .filter((job) => this.#isUnprobed(job))
+      .map(({ service }) => service.name)
+  }
+
   counts(): readonly {
     readonly service: Service
     readonly counts: ReadonlyMap<Result, number>
@@ -85,12 +101,17 @@ export class Prober {
       service,
       status: undefined,
       why: undefined,
+      unknownUntilMs: Number.POSITIVE_INFINITY,
       counts: new Map(),
       cancel: () => {},
       gone: false,
     }
-    this.#later(job, this.#options.chance() * PROBE_INTERVAL_MS)
+    this.#later(job, this.#options.chance() * UNKNOWN_INTERVAL_MS)
     return job
+  }
+
+  #isUnprobed({ counts, why, unknownUntilMs }: Job): boolean {
+    return counts.size === 0 && why === undefined && this.#options.timers.nowMs() < unknownUntilMs
   }
 
   #later(job: Job, ms: number): void {
@@ -102,7 +123,8 @@ export class Prober {
     const startedMs = timers.nowMs()
     await this.#probe(job)
     if (job.gone) return
-    const pauseMs = PROBE_INTERVAL_MS * (1 + JITTER * (2 * chance() - 1))
+    const intervalMs = this.#isUnprobed(job) ? UNKNOWN_INTERVAL_MS : PROBE_INTERVAL_MS
+    const pauseMs = intervalMs * (1 + JITTER * (2 * chance() - 1))
     this.#later(job, Math.max(0, startedMs + pauseMs - timers.nowMs()))
   }
 
@@ -110,6 +132,9 @@ export class Prober {
     const { timers, sourceOf, connect, changed, cannot } = this.#options
     const { service } = job
     const source = sourceOf(service)
+    if (source !== undefined) {
+      job.unknownUntilMs = Math.min(job.unknownUntilMs, timers.nowMs() + FIRST_RESULT_LIMIT_MS)
+    }
     if (source?.kind !== 'from') {
       const why = source?.kind === 'cannot' ? source.why : undefined
       if (why !== undefined && why !== job.why) cannot(service, why)
@@ -123,12 +148,29 @@ export class Prober {
     const outcome = await connect(target, from)
     const nowMs = timers.nowMs()
     if (job.gone || outcome === undefined) return
+    const begun = {
+      ...unknownSince(nowMs),
+      state: job.counts.size === 0 ? 'unknown' : 'up',
+    } as const
     const result = outcome.ok ? 'success' : outcome.failure
     job.counts.set(result, (job.counts.get(result) ?? 0) + 1)
-    const before = job.status ?? { ...unknownSince(nowMs), state: 'up' }
-    job.status = afterOutcome(before, outcome, PROBE_THRESHOLDS, nowMs - startedMs, nowMs)
-    if (job.status.state !== before.state) changed(service, job.status)
+    const before = job.status ?? begun
+    const thresholds = { rise: RISE, fall: fallOf(job.service) }
+    job.status = afterOutcome(before, outcome, thresholds, nowMs - startedMs, nowMs)
+    const { state } = job.status
+    if (state !== before.state && (state === 'down' || before.state === 'down')) {
+      changed(service, job.status)
+    }
   }
+}
+
+/** Failures in a row. They take longer than the service's check needs, so that backends that died together are taken out
+ * before they count against the path. */
+function fallOf({ health }: Service): number {
+  if (health === undefined) return MIN_FALL
+  const { intervalMs, timeoutMs, fall } = health
+  const outMs = intervalMs * (1 + CHECK_JITTER) * fall + timeoutMs + TAKE_OUT_MS
+  return Math.max(MIN_FALL, 1 + Math.ceil(outMs / (PROBE_INTERVAL_MS * (1 - JITTER))))
 }
 
 function end(job: Job): void {

@@ -32,4 +32,6 @@ export interface HealthReport {
   readonly services: readonly ServiceReport[]
   /** The node's own connections through the VIP. */
   readonly probes: readonly ProbeReport[]
+  /** Names of services that are probed, and whose first result is still to come. */
+  readonly unprobed: readonly string[]
 }

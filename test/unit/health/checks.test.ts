@@ -54,6 +54,17 @@ t.test('a TCP connection is enough, over both families; none is refused', async 
   }
 })
 
+t.test('a process that stood still past the timeout still sees the connection', async (t) => {
+  const at = await listening(
+    t,
+    createTcpServer((socket) => socket.on('error', () => {})),
+  )
+  const outcome = check({ kind: 'tcp' }, at, 50)
+  await new Promise<void>((resolve) => process.nextTick(resolve))
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200)
+  t.same(await outcome, { ok: true })
+})
+
 t.test('status by list and range', async (t) => {
   let status = 200
   const at = await serve(t, (_, response) => response.writeHead(status).end())

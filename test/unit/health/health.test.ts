@@ -2,9 +2,13 @@
 
 import { randomInt } from 'node:crypto'
 import t, { type Test } from 'tap'
+import { inputsOf } from '../../../src/cli/node-announce.js'
+import type { NodePlan } from '../../../src/cli/node-plan.js'
+import { packGeneration } from '../../../src/dataplane/generation.js'
 import { JITTER } from '../../../src/health/checker.js'
+import { REPLAN_MS } from '../../../src/health/health.js'
 import { failed } from '../../../src/health/outcome.js'
-import { pathAble } from '../../../src/health/probe.js'
+import { FIRST_RESULT_LIMIT_MS, pathAble } from '../../../src/health/probe.js'
 import { API, BACKENDS, fleetOf, HEALTH, popOf, WEB, World } from './world.js'
 
 const PLAIN = '{ name: plain, vip: 198.51.100.2, ports: [80], protocol: tcp }'
@@ -287,13 +291,13 @@ t.test(
     await w.time.pass(10_000)
     t.match(w.health.report().probes, [{ service: 'web', ok: true, why: undefined }])
     w.reach = failed('timeout', 'no answer within 1000 ms')
-    await w.time.pass(8000)
+    await w.time.pass(7000)
     w.reach = { ok: true }
     await w.time.pass(2500)
     w.reach = failed('timeout', 'no answer within 1000 ms')
-    await w.time.pass(8000)
+    await w.time.pass(7000)
     t.same(w.said, [])
-    await w.time.pass(4000)
+    await w.time.pass(5000)
     t.same(w.said, ['web down'])
     t.match(w.health.report().probes, [{ ok: false, why: 'no answer within 1000 ms' }])
     w.reach = { ok: true }
@@ -321,6 +325,107 @@ t.test('a probe that has nothing to tell is no failure, and is told of once', as
     [['timeout']],
   )
 })
+
+t.test('backends that are dead everywhere do not count against the path', async (t) => {
+  const w = world(t, [WEB])
+  w.elsewhere = false
+  await w.time.pass(10_000)
+  for (const { address } of popOf(w.fleet).backends) w.sick.add(address)
+  w.reach = failed('timeout', 'no answer within 1000 ms')
+  await w.time.pass(60_000)
+  t.match(
+    w.news.findLast(({ kind }) => kind === 'mode'),
+    { mode: 'panic' },
+  )
+  t.same(w.said, [])
+  t.same(w.health.report().probes, [])
+})
+
+t.test('a check that is slow to fail is over before the probe fails', async (t) => {
+  const slow = WEB.replace('interval: 1s, timeout: 500ms', 'interval: 5s, timeout: 5s')
+  for (let i = 0; i < 20; i++) {
+    const w = world(t, [slow])
+    await w.time.pass(30_000)
+    for (const { address } of popOf(w.fleet).backends) w.sick.add(address)
+    w.reach = failed('refused', 'nothing listens')
+    await w.time.pass(60_000)
+    t.match(
+      w.news.findLast(({ kind }) => kind === 'mode'),
+      { mode: 'spill', before: 'checked' },
+    )
+    t.same(w.said, [])
+  }
+  const w = world(t, [slow])
+  await w.time.pass(30_000)
+  w.reach = failed('timeout', 'no answer within 1000 ms')
+  await w.time.pass(60_000)
+  t.same(w.said, ['web down'], 'a path that swallows packets is noticed all the same')
+})
+
+t.test('other PoPs hear at once that the path fails', async (t) => {
+  for (let i = 0; i < 20; i++) {
+    const w = world(t, [WEB])
+    await w.time.pass(10_000)
+    w.reach = failed('timeout', 'no answer within 1000 ms')
+    for (let ms = 0; ms < 20_000 && w.said.length === 0; ms++) await w.time.pass(1)
+    t.same(w.said, ['web down'])
+    await w.time.pass(REPLAN_MS)
+    t.same(w.withheld, ['web'])
+  }
+})
+
+t.test(
+  'a starting node is not known to serve before its first connection through the VIP',
+  async (t) => {
+    const start = () => {
+      const w = world(t, [WEB])
+      w.source = undefined
+      return w
+    }
+    const served = (w: World) => {
+      const pop = popOf(w.fleet)
+      const { fleet } = w
+      const role = { kind: 'node', nodeId: pop.nodes[0]?.id ?? 0, keys: [] } as const
+      const generation = packGeneration(fleet, role, 1500, w.health.readiness(fleet, pop))
+      const plan = { fleet, pop, generation } as NodePlan
+      const inputs = inputsOf({ plan, worker: undefined, health: w.health.report(), word: 'ready' })
+      return inputs.served.get('web')
+    }
+    const from = { kind: 'from', address: '192.0.2.1', port: 40_000 } as const
+    const well = start()
+    await well.time.pass(20_000)
+    t.equal(served(well), undefined, 'it fills')
+    well.source = from
+    await well.time.pass(1000)
+    t.equal(served(well), true)
+    t.same(well.said, [])
+    well.source = { kind: 'idle' }
+    await well.time.pass(10_000)
+    t.equal(served(well), true, 'what is known once is not waited for again')
+
+    const broken = start()
+    await broken.time.pass(3000)
+    broken.source = from
+    broken.reach = failed('timeout', 'no answer within 1000 ms')
+    await broken.time.pass(1000)
+    t.equal(served(broken), false, 'the first one decides')
+    t.same(broken.said, ['web down'])
+
+    const busy = start()
+    await busy.time.pass(3000)
+    busy.source = from
+    busy.reach = undefined
+    await busy.time.pass(FIRST_RESULT_LIMIT_MS - 1000)
+    t.equal(served(busy), undefined, 'no port is free')
+    await busy.time.pass(2000)
+    t.equal(served(busy), true, 'and it does not wait for ever')
+
+    const unable = start()
+    unable.source = { kind: 'cannot', why: 'no address' }
+    await unable.time.pass(3000)
+    t.equal(served(unable), true, 'nor for what cannot be had')
+  },
+)
 
 t.test('a port that is taken counts for nothing', async (t) => {
   const w = world(t, [WEB])

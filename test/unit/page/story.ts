@@ -72,6 +72,7 @@ const HEALTH: HealthReport = {
     why: undefined,
     sinceMs: NOW_MS - 11_000_000,
   })),
+  unprobed: [],
 }
 
 const ANNOUNCED: AnnounceReport = {

@@ -129,6 +129,7 @@ t.test('health, probes and announcements are told when there are reports of them
     ],
     services: [{ service: 'web', ready: 1, configured: 2 }],
     probes: [{ service: 'web', ok: false, why: 'no answer within 1 s', sinceMs: NOW_MS - 2000 }],
+    unprobed: [],
   }
   const announce = {
     prefixes: [
