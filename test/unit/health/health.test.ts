@@ -3,6 +3,7 @@
 import { randomInt } from 'node:crypto'
 import t, { type Test } from 'tap'
 import { JITTER } from '../../../src/health/checker.js'
+import type { HealthNews } from '../../../src/health/health.js'
 import { failed } from '../../../src/health/outcome.js'
 import { pathAble } from '../../../src/health/probe.js'
 import { API, BACKENDS, fleetOf, HEALTH, popOf, WEB, World } from './world.js'
@@ -207,6 +208,21 @@ t.test('a generation that could not be taken over is tried again', async (t) => 
   w.health.notPacked()
   await w.time.pass(2000)
   t.equal(w.replans, before + 1)
+})
+
+t.test('a reload that puts nothing in force swallows no change of health', async (t) => {
+  const w = world(t, [WEB])
+  await w.time.pass(3000)
+  const before = w.replans
+  w.sick.add('10.0.0.1')
+  const isDown = (news: HealthNews) => news.kind === 'check' && news.checked.status.state === 'down'
+  while (!w.news.some(isDown)) await w.time.pass(10)
+  t.equal(w.replans, before, 'it waits for more to change')
+  w.health.readiness(w.fleet, popOf(w.fleet))
+  w.health.notPacked()
+  await w.time.pass(2000)
+  t.equal(w.replans, before + 1)
+  t.equal(w.packed.get('web')?.[0], 0)
 })
 
 t.test(
