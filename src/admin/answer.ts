@@ -16,7 +16,12 @@ export interface Answer {
 
 /** A page is read (GET, HEAD) or changes something (POST, with JSON). */
 export type Page =
-  | { readonly kind: 'read'; readonly read: (query: URLSearchParams) => Promise<Answer> | Answer }
+  | {
+      readonly kind: 'read'
+      readonly read: (query: URLSearchParams) => Promise<Answer> | Answer
+      /** Requests a second that a listener takes, where the page has a limit of its own. */
+      readonly perS?: number
+    }
   | { readonly kind: 'change'; readonly change: (body: unknown) => Promise<Answer> | Answer }
 
 /** By path. */

@@ -13,6 +13,8 @@ export const CONNECTION_REQUESTS_PER_S = 20
 export const LISTENER_REQUESTS_PER_S = 100
 /** Of those without the token that they need, of all of a listener: who guesses is slow, and keeps nobody else away. */
 export const STRANGER_REQUESTS_PER_S = 10
+/** Of /explain, of all of a listener: each runs a packet through a copy of the node. */
+export const EXPLAIN_REQUESTS_PER_S = 5
 const BURST_S = 2
 
 /**
@@ -28,6 +30,7 @@ export class Guard {
   readonly #all: RateLimit
   readonly #strangers: RateLimit
   readonly #connections = new WeakMap<Socket, RateLimit>()
+  readonly #pages = new Map<string, RateLimit>()
 
   constructor(
     readonly trust: Trust,
@@ -57,6 +60,13 @@ export class Guard {
     return changes ? refuseForeign(request) : undefined
   }
 
+  /** Why a page with a limit of its own may not be asked now, or undefined. */
+  refusePage(path: string, perS: number): Answer | undefined {
+    const limit = this.#pages.get(path) ?? this.#limit(perS)
+    this.#pages.set(path, limit)
+    return limit.take() ? undefined : tooMany(perS, ` of ${path}`)
+  }
+
   #shows(request: IncomingMessage): boolean {
     const token = this.token()
     const [, shown] = /^Bearer +(\S+) *$/i.exec(request.headers.authorization ?? '') ?? []
@@ -84,8 +94,8 @@ export class Guard {
   }
 }
 
-function tooMany(perS: number): Answer {
-  const message = `too many requests, expected at most ${perS} a second: try again in a second`
+function tooMany(perS: number, what = ''): Answer {
+  const message = `too many requests${what}, expected at most ${perS} a second: try again in a second`
   return refusal(429, message, { headers: { 'retry-after': '1' }, close: true })
 }
 

@@ -7,12 +7,14 @@ import { didYouMean } from '../config/suggest.js'
 import { MAX_BACKENDS } from '../fleet/limits.js'
 import type { Backend } from '../fleet/model.js'
 import type { WordStore } from '../operator/store.js'
-import type { StatusDocument } from '../status/model.js'
+import { STATUS_FRESH_MS, type StatusDocument } from '../status/model.js'
 import { type Answer, jsonAnswer, type Pages, refusal } from './answer.js'
 
 export interface NodeSources {
   /** Undefined until the worker runs. */
   readonly status: () => StatusDocument | undefined
+  /** Never set back. */
+  readonly nowMs: () => number
   readonly words: WordStore
   /** Of this node's PoP, as its fleet file has them. */
   readonly backends: () => readonly Backend[]
@@ -35,14 +37,22 @@ export type WordsBody = z.infer<typeof wordsShape>
 const STOP_AFTER_MS = 100
 
 export function nodePages(sources: NodeSources): Pages {
+  let stopping = false
+  let last: { readonly answer: Answer; readonly atMs: number } | undefined
+  // Who has changed a word sees it.
+  sources.words.onChange(() => {
+    last = undefined
+  })
   return {
     '/status': {
       kind: 'read',
       read: () => {
+        const atMs = sources.nowMs()
+        if (last !== undefined && atMs - last.atMs < STATUS_FRESH_MS) return last.answer
         const status = sources.status()
-        return status === undefined
-          ? refusal(503, 'starting: the worker does not run yet')
-          : jsonAnswer(status)
+        if (status === undefined) return refusal(503, 'starting: the worker does not run yet')
+        last = { answer: jsonAnswer(status), atMs }
+        return last.answer
       },
     },
     '/words': { kind: 'change', change: (body) => sayWords(sources, body) },
@@ -50,7 +60,9 @@ export function nodePages(sources: NodeSources): Pages {
       kind: 'change',
       change: (body) => {
         if (!nothingShape.safeParse(body).success) return refusal(400, 'expected the body {}')
-        setTimeout(sources.stop, STOP_AFTER_MS)
+        // A second SIGTERM would end the process at once, with nothing taken back.
+        if (!stopping) setTimeout(sources.stop, STOP_AFTER_MS)
+        stopping = true
         return jsonAnswer({ stopping: true }, 202)
       },
     },

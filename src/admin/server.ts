@@ -135,6 +135,10 @@ async function answer(request: IncomingMessage, guard: Guard, pages: Pages): Pro
         return wrongMethod(`${path} can be read only (GET, HEAD)`, 'GET, HEAD')
       }
       if (hasBody(request)) return refusal(413, 'expected no body with GET', { close: true })
+      if (page.perS !== undefined) {
+        const tooMany = guard.refusePage(path, page.perS)
+        if (tooMany !== undefined) return tooMany
+      }
       return await page.read(new URLSearchParams(query))
     case 'change': {
       if (request.method !== 'POST') {

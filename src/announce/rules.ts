@@ -42,12 +42,8 @@ export const FRESH: PrefixMemory = {
 
 /** Of a process that has died: what was announced then went, and nobody had asked for that. */
 export function afterDeath(before: PrefixMemory, timing: Timing, nowMs: number): PrefixMemory {
-  const held = heldAfter(before, 'withdrawn', true, timing, nowMs)
-  // A clock that was set back must not hold a prefix down for as long.
-  const heldUntilMs = Math.min(held.heldUntilMs, nowMs + timing.maxHoldDownMs)
   return {
-    ...held,
-    heldUntilMs,
+    ...heldAfter(withinLongest(before, timing, nowMs), 'withdrawn', true, timing, nowMs),
     state: 'withdrawn',
     sinceMs: nowMs,
     drainingSinceMs: before.drainingSinceMs,
@@ -69,9 +65,10 @@ export function look(
   prefix: AnnouncedPrefix,
   timing: Timing,
   inputs: AnnounceInputs,
-  before: PrefixMemory,
+  remembered: PrefixMemory,
   nowMs: number,
 ): Look {
+  const before = withinLongest(remembered, timing, nowMs)
   const drainingSinceMs = inputs.node === 'draining' ? (before.drainingSinceMs ?? nowMs) : undefined
   const isUp = before.state !== 'withdrawn'
   const verdict = judge(prefix, timing, inputs, { isUp, drainingSinceMs }, nowMs)
@@ -164,6 +161,12 @@ function holds(
 /** A PoP that serves one of the services spills those of the others to the PoPs that serve them. */
 function othersAnnounce(prefix: AnnouncedPrefix, { elsewhere }: AnnounceInputs): boolean {
   return holds(prefix, (name) => (elsewhere.get(name)?.length ?? 0) > 0)
+}
+
+/** A clock that was set back must not hold a prefix down for as long. */
+function withinLongest(memory: PrefixMemory, timing: Timing, nowMs: number): PrefixMemory {
+  const heldUntilMs = Math.min(memory.heldUntilMs, nowMs + timing.maxHoldDownMs)
+  return { ...memory, heldUntilMs }
 }
 
 type Held = Pick<PrefixMemory, 'flaps' | 'heldUntilMs' | 'upSinceMs'>

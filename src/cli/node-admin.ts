@@ -3,6 +3,7 @@
 
 import { parseAdminAddress } from '../admin/address.js'
 import type { Pages } from '../admin/answer.js'
+import { EXPLAIN_REQUESTS_PER_S } from '../admin/guard.js'
 import type { Listener } from '../admin/listen.js'
 import { nodePages, wordsInForce } from '../admin/node-pages.js'
 import { statusPage } from '../admin/page-files.js'
@@ -59,7 +60,6 @@ export class NodeAdmin {
     const tokenFile = files.fleet.adminTokenFile
     if (tokenFile !== undefined) this.#token = readToken(tokenFile, log, refuseStart)
     parseAdminAddress(address, this.#token !== undefined)
-    this.forgetDeparted(files)
   }
 
   get url(): string {
@@ -79,11 +79,16 @@ export class NodeAdmin {
       }),
       ...nodePages({
         status: () => this.status(Date.now()),
+        nowMs: () => performance.now(),
         words: this.words,
         backends: () => (worker() === undefined ? this.files : plan()).pop.backends,
         stop: () => process.kill(process.pid, 'SIGTERM'),
       }),
-      '/explain': { kind: 'read', read: (query) => explainPage({ worker, plan }, query) },
+      '/explain': {
+        kind: 'read',
+        perS: EXPLAIN_REQUESTS_PER_S,
+        read: (query) => explainPage({ worker, plan }, query),
+      },
     }
     const server = await startAdmin({
       listeners: [...this.#tcpListeners(), { kind: 'unix', path: state.socketPath }],
@@ -93,6 +98,8 @@ export class NodeAdmin {
     })
     this.#server = server
     changes.add('admin server', () => server.close())
+    // Not before: a start that is refused, as beside a node that lives, must leave that node's words alone.
+    this.forgetDeparted(this.files)
   }
 
   /** Undefined until the worker runs. */

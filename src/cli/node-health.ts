@@ -104,7 +104,7 @@ export class NodeHealth implements HealthSource {
   }
 
   complete(of: NodeOutline, mtu: number): NodePlan {
-    const plan = completePlan(of, mtu, this.#health.readiness(of.fleet, of.pop), this.#tables)
+    const plan = this.#plan(of, mtu)
     const sharing = plan.generation.sharing.join(', ')
     if (sharing !== '' && sharing !== this.#sharing) {
       this.#options.log.warn(
@@ -113,6 +113,20 @@ export class NodeHealth implements HealthSource {
     }
     this.#sharing = sharing
     return plan
+  }
+
+  #plan(of: NodeOutline, mtu: number): NodePlan {
+    try {
+      return completePlan(of, mtu, this.#health.readiness(of.fleet, of.pop), this.#tables)
+    } catch (error) {
+      this.#health.notPacked()
+      throw error
+    }
+  }
+
+  /** What complete() packed last did not come into force: if it would differ, it is asked for again. */
+  notPacked(): void {
+    this.#health.notPacked()
   }
 
   report(): HealthReport {

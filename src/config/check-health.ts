@@ -2,7 +2,7 @@
 // fleet-file.ts with drafts. Reports to the source.
 
 import { isIP } from 'node:net'
-import { MAX_CHECKS_PER_POP } from '../fleet/limits.js'
+import { MANY_CHECKS_PER_S, MAX_CHECKS_PER_POP } from '../fleet/limits.js'
 import type { Drafts, ServiceDraft } from './drafts.js'
 import { durationText } from './duration.js'
 import { draftOf, healthShape } from './shape.js'
@@ -26,7 +26,7 @@ export function checkHealth(source: Source, drafts: Drafts): void {
     checkName(source, service)
     checkProbe(source, service)
   }
-  checkCount(source, drafts)
+  if (checkCount(source, drafts)) checkRate(source, drafts)
 }
 
 /** The host name in a Host header, where it is one: what is asked for in the TLS handshake. */
@@ -91,7 +91,8 @@ function checkProbe(source: Source, { path, protocol, health = {} }: ServiceDraf
   )
 }
 
-function checkCount(source: Source, { pops, services }: Drafts): void {
+/** Whether there are not too many. */
+function checkCount(source: Source, { pops, services }: Drafts): boolean {
   for (const pop of pops) {
     let checks = 0
     for (const service of services) {
@@ -102,7 +103,28 @@ function checkCount(source: Source, { pops, services }: Drafts): void {
         [...service.path, 'health'],
         `health: more than ${MAX_CHECKS_PER_POP} checks in PoP "${pop.name}" (services with health times backends in their pools), expected at most ${MAX_CHECKS_PER_POP} (MAX_CHECKS_PER_POP)`,
       )
-      return
+      return false
     }
   }
+  return true
+}
+
+/** Of the PoP with the most checks, at the service that has the most of them. */
+function checkRate(source: Source, { pops, services }: Drafts): void {
+  const rates = pops.map((pop) => {
+    const each = services.flatMap(({ health, pool, path }) => {
+      const { interval } = health === undefined ? {} : draftOf(healthShape, health)
+      const checks = pop.backends.filter((backend) => backend.pool === pool).length
+      return interval === undefined ? [] : [{ path, perS: (1000 * checks) / interval }]
+    })
+    return { pop, each, perS: each.reduce((sum, { perS }) => sum + perS, 0) }
+  })
+  const [first] = rates.sort((a, b) => b.perS - a.perS)
+  if (first === undefined || first.perS <= MANY_CHECKS_PER_S) return
+  const { pop, each, perS } = first
+  const [busiest] = each.sort((a, b) => b.perS - a.perS)
+  source.warnAtKey(
+    [...(busiest?.path ?? []), 'health'],
+    `health: ${Math.ceil(perS)} checks a second in PoP "${pop.name}", expected at most ${MANY_CHECKS_PER_S} (MANY_CHECKS_PER_S): every node of it makes them all, so give "interval" more time, or fewer services "health"`,
+  )
 }

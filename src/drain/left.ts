@@ -2,7 +2,7 @@
 // that routers still send, prefixes that are not withdrawn, and who does not answer. Called by wait.ts. Pure.
 // docs/drain.md says what "left" means for a node, a backend and a PoP.
 
-import type { StatusDocument } from '../status/model.js'
+import { STATUS_FRESH_MS, type StatusDocument } from '../status/model.js'
 import { backendsOf, nodesOf, type Target } from './targets.js'
 
 /** Of one node: its last status, or why there is none. */
@@ -48,7 +48,9 @@ export function leftOf(target: Target, readings: Readings): Left {
   )
   const total = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0)
   const froms = known.map(({ status, atMs }) =>
-    status.flows.counted_ms === null ? Number.NEGATIVE_INFINITY : atMs - status.flows.counted_ms,
+    status.flows.counted_ms === null
+      ? Number.NEGATIVE_INFINITY
+      : atMs - STATUS_FRESH_MS - status.flows.counted_ms,
   )
   const from = Math.min(...froms)
   return {

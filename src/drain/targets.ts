@@ -98,41 +98,62 @@ export function ordersFor(target: Target, word: Word): readonly Order[] {
     .filter(({ words }) => words.node !== undefined || words.backends !== undefined)
 }
 
-/** Names of the services that no PoP would serve any more. statuses: of the nodes that could be asked. Of others the fleet
- * file is believed, unless those that could be asked hear nothing of them. */
+/** What no PoP would serve any more, and why not by those that stay. */
+export interface Unserved {
+  /** Names. */
+  readonly services: readonly string[]
+  /** `nyc-1 has not filled`, of nodes that have what it takes but cannot serve now. */
+  readonly because: readonly string[]
+}
+
+/** statuses: of the nodes that could be asked. Of others the fleet file is believed, unless those that could be asked hear
+ * nothing of them. Who serves now is taken to, until a node says otherwise; who is left must be able to. */
 export function leftUnserved(
   fleet: Fleet,
   target: Target,
   statuses: ReadonlyMap<string, StatusDocument>,
-): readonly string[] {
+): Unserved {
   const backends = new Set(backendsOf(target).map(({ id }) => id))
   const nodes = new Set(nodesOf(target).map(({ id }) => id))
   const none: ReadonlySet<number> = new Set()
-  return fleet.services
-    .filter((service) => isServed(fleet, service, none, none, statuses))
-    .filter((service) => !isServed(fleet, service, nodes, backends, statuses))
-    .map(({ name }) => name)
+  const services = fleet.services.filter((service) => {
+    const now = popsWith(fleet, service, none, statuses).find(({ id }) => id === target.pop.id)
+    // What the target's PoP does not serve nobody loses.
+    if (!now?.nodes.some(({ name }) => takesPart(name, statuses))) return false
+    return !popsWith(fleet, service, backends, statuses).some((pop) =>
+      pop.nodes.some(({ id, name }) => {
+        if (nodes.has(id) || !takesPart(name, statuses)) return false
+        // A backend's node is as able without it as before.
+        const stays = target.kind === 'backend' && target.pop.id === pop.id
+        return stays || inability(fleet, service, name, statuses) === undefined
+      }),
+    )
+  })
+  const because = services.flatMap((service) =>
+    popsWith(fleet, service, backends, statuses).flatMap((pop) =>
+      pop.nodes
+        .filter(({ id, name }) => !nodes.has(id) && takesPart(name, statuses))
+        .map(({ name }) => `${name} ${inability(fleet, service, name, statuses)}`),
+    ),
+  )
+  return { services: services.map(({ name }) => name), because: [...new Set(because)] }
 }
 
-function isServed(
+/** PoPs with a backend that takes new connections of the service. */
+function popsWith(
   fleet: Fleet,
   { pool }: Service,
-  nodesOut: ReadonlySet<number>,
   backendsOut: ReadonlySet<number>,
   statuses: ReadonlyMap<string, StatusDocument>,
-): boolean {
-  return fleet.pops.some((pop) => {
-    const stays = pop.nodes.some(({ id, name }) => !nodesOut.has(id) && takesPart(name, statuses))
+): readonly Pop[] {
+  return fleet.pops.filter((pop) => {
     const said = pop.nodes.flatMap(({ name }) => statuses.get(name)?.backends ?? [])
     const out = new Set(
       said.filter((one) => one.pop === pop.name && one.state !== 'ready').map(({ name }) => name),
     )
-    return (
-      stays &&
-      pop.backends.some(
-        (one) =>
-          one.pool === pool && one.weight > 0 && !backendsOut.has(one.id) && !out.has(one.name),
-      )
+    return pop.backends.some(
+      (one) =>
+        one.pool === pool && one.weight > 0 && !backendsOut.has(one.id) && !out.has(one.name),
     )
   })
 }
@@ -144,4 +165,36 @@ function takesPart(node: string, statuses: ReadonlyMap<string, StatusDocument>):
     peers.filter(({ name }) => name === node).map(({ up, draining }) => up && !draining),
   )
   return heard.length === 0 || heard.some((takes) => takes)
+}
+
+/** Why a node that takes part cannot serve the service now, or undefined. */
+function inability(
+  fleet: Fleet,
+  { name: service }: Service,
+  node: string,
+  statuses: ReadonlyMap<string, StatusDocument>,
+): string | undefined {
+  const status = statuses.get(node)
+  if (status === undefined) {
+    const heard = [...statuses.values()].flatMap(({ peers }) =>
+      peers.filter((peer) => peer.name === node && peer.up),
+    )
+    const filling = heard.length > 0 && heard.every(({ reports_filled }) => !reports_filled)
+    return filling ? 'has not filled' : undefined
+  }
+  const { publication, probes, announcements } = status
+  if (publication.recalling) return 'still recalls its flows'
+  if (!publication.filled) return 'has not filled'
+  if (probes !== null && probes.length > 0 && probes.every(({ ok }) => !ok)) {
+    return 'does not reach its own VIPs'
+  }
+  if (announcements === null) return undefined
+  if (announcements.trouble !== null) {
+    return `has trouble with its routing daemon (${announcements.trouble})`
+  }
+  const own = fleet.announce?.prefixes.filter(({ services }) => services.includes(service))
+  const withdrawn = announcements.prefixes.find(
+    ({ prefix, state }) => state === 'withdrawn' && own?.some((one) => one.prefix === prefix),
+  )
+  return withdrawn && `has withdrawn ${withdrawn.prefix} (${withdrawn.why})`
 }

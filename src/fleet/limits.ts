@@ -47,6 +47,8 @@ export const DEFAULT_FALL = 3
 export const DEFAULT_SLOW_START_MS = 30_000
 /** Of services with health times backends in their pools, in one PoP: every node there does them all. */
 export const MAX_CHECKS_PER_POP = 2048
+/** Of those checks, in a second: beyond, a warning, for they share a thread with all else that a node's process does. */
+export const MANY_CHECKS_PER_S = 500
 /** Characters of the text that a body is to contain. */
 export const MAX_EXPECTED_BODY = 256
 

@@ -240,7 +240,7 @@ const peers: Table = {
 
 export function peerWord({ up, filled, reports_filled, draining }: PeerStatus): string {
   if (!up) return 'down'
-  if (draining) return 'draining'
+  if (draining) return 'up, withholds its services'
   if (!reports_filled) return 'up, filling itself'
   return filled ? 'up' : 'up, filling this node'
 }

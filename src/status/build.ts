@@ -209,19 +209,16 @@ function backendsOf(input: StatusInput, since: (ms: number) => number): readonly
   const weights = new Map(
     whole.pops.flatMap((pop) => pop.backends).map(({ id, weight }) => [id, weight]),
   )
+  const checksOf = new Map<number, CheckStatus[]>()
+  for (const { backendId, service, state, sinceMs, why, share } of health?.backends ?? []) {
+    const check = { service, state, since_s: since(sinceMs), why: why ?? null, share }
+    const others = checksOf.get(backendId)
+    if (others === undefined) checksOf.set(backendId, [check])
+    else others.push(check)
+  }
   return generation.backendRows.map((backend, row): BackendStatus => {
     const said = words.ofBackend(backend.id)
-    const checks = (health?.backends ?? [])
-      .filter(({ backendId }) => backendId === backend.id)
-      .map(
-        ({ service, state, sinceMs, why, share }): CheckStatus => ({
-          service,
-          state,
-          since_s: since(sinceMs),
-          why: why ?? null,
-          share,
-        }),
-      )
+    const checks = checksOf.get(backend.id) ?? []
     const held = slots.get(backend.id) ?? { slots: 0, of: 0 }
     const census = backendCensus(counters, table.length, generation, row)
     const traffic = trafficOf(counters, table.length, generation.serviceRows.length + row)

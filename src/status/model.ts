@@ -8,6 +8,8 @@ import type { CheckState } from '../health/report.js'
 import type { Word } from '../operator/words.js'
 
 export const STATUS_FORMAT = 1
+/** A document answers all who ask within it, so that asking often costs a node little: it may be that old. */
+export const STATUS_FRESH_MS = 200
 
 export type HealthState = 'ok' | 'degraded' | 'down'
 
@@ -26,7 +28,7 @@ export interface PeerStatus {
   readonly filled: boolean
   /** It says that it has filled itself. */
   readonly reports_filled: boolean
-  /** It says that it drains. */
+  /** It withholds all of its services: it drains, or cannot serve. */
   readonly draining: boolean
   /** Of the wire; 0: not known yet. */
   readonly version: number

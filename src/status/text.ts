@@ -143,7 +143,7 @@ function peerLines(peers: readonly PeerStatus[]): readonly string[] {
 
 function peerState({ up, filled, reports_filled, draining }: PeerStatus): string {
   if (!up) return 'down'
-  return `up, ${filled && reports_filled ? 'filled' : 'filling'}${draining ? ', draining' : ''}`
+  return `up, ${filled && reports_filled ? 'filled' : 'filling'}${draining ? ', withholds its services' : ''}`
 }
 
 function prefixLines({ announcements }: StatusDocument): readonly string[] {

@@ -126,10 +126,11 @@ async function requireTellable(
       `nothing was changed: ${sentences(obstacles)}; ${obstacles.length === orders.length ? 'mend that' : 'mend that, or tell the others alone with --force'}`,
     )
   }
-  const unserved = leftUnserved(fleet, target, statuses)
-  if (unserved.length > 0 && !force) {
+  const { services, because } = leftUnserved(fleet, target, statuses)
+  if (services.length > 0 && !force) {
+    const why = because.length === 0 ? '' : ` (${because.join('; ')})`
     throw new UserError(
-      `nothing was changed: without ${targetText(target)} nobody would take new connections of ${unserved.length === 1 ? 'service' : 'services'} ${listed(unserved)}, expected another PoP or backend that does; --force does it all the same`,
+      `nothing was changed: without ${targetText(target)} nobody would take new connections of ${services.length === 1 ? 'service' : 'services'} ${listed(services)}${why}, expected another PoP or backend that does; --force does it all the same`,
     )
   }
   const refused = new Set(obstacles.map(({ node }) => node))

@@ -302,7 +302,10 @@ class Node {
     )
     const plan = await this.#complete(next)
     const words = planDifferences(before, plan)
-    if (words.length === 0 && this.#settled) return []
+    if (words.length === 0 && this.#settled) {
+      this.#health.notPacked()
+      return []
+    }
     if (before.fleet.flowTableEntries !== plan.fleet.flowTableEntries) {
       log.warn('flow_table has changed: the flow table keeps its size until the next restart')
     }
@@ -337,6 +340,7 @@ class Node {
       await this.#vips.guard(plan.vips, plan.mtu)
       this.#worker?.adopt(plan.generation.blob)
     } catch (error) {
+      this.#health.notPacked()
       this.#settled = false
       await this.#vips
         .settle(before.vips, before.mtu, before.self.address)

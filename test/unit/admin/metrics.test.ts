@@ -104,6 +104,7 @@ function healthOf({ pops, services }: Fleet): HealthSource {
       backends: [{ ...up, backendId: backend.id, service: 'web', share: 0.3 }],
       services: [{ service: 'web', ready: 1, configured: 2 }],
       probes: [{ service: 'web', ok: false, why: 'lost', sinceMs: 0 }],
+      unprobed: [],
     }),
   }
 }

@@ -5,14 +5,19 @@ import t, { type Test } from 'tap'
 import type { Answer } from '../../../src/admin/answer.js'
 import { nodePages } from '../../../src/admin/node-pages.js'
 import { WordStore } from '../../../src/operator/store.js'
+import { STATUS_FRESH_MS } from '../../../src/status/model.js'
 import { fleetOf, makeStatus } from '../status/fixture.js'
 
 function make(t: Test, path = join(t.testdir(), 'ams-1.words.json')) {
   const { store: words } = WordStore.read(path)
   const backends = fleetOf().pops[0]?.backends ?? []
   let stops = 0
+  let now = 0
+  /** Documents; each says how many there were. */
+  let made = 0
   const pages = nodePages({
-    status: () => makeStatus(),
+    status: () => makeStatus({ counters: { rx_packets: ++made } }),
+    nowMs: () => now,
     words,
     backends: () => backends,
     stop: () => {
@@ -24,7 +29,16 @@ function make(t: Test, path = join(t.testdir(), 'ams-1.words.json')) {
     if (page?.kind !== 'change') throw new Error(`${path} changes nothing`)
     return await page.change(body)
   }
-  return { pages, words, backends, post, stops: () => stops }
+  const received = async (): Promise<number> => {
+    const page = pages['/status']
+    if (page?.kind !== 'read') throw new Error('/status is not read')
+    const { body } = await page.read(new URLSearchParams())
+    return JSON.parse(body).packets.received
+  }
+  const pass = (ms: number) => {
+    now += ms
+  }
+  return { pages, words, backends, post, received, pass, stops: () => stops }
 }
 
 t.test('words are told by name and answered with what is in force', async (t) => {
@@ -89,3 +103,29 @@ t.test('a node that is asked to stop answers first', async (t) => {
   await new Promise((resolve) => setTimeout(resolve, 300))
   t.equal(stops(), 1)
 })
+
+t.test(
+  'a node that is asked to stop twice is told once: a second time would force it',
+  async (t) => {
+    const { post, stops } = make(t)
+    for (let i = 0; i < 3; i++) t.equal((await post('/stop', {})).status, 202)
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    t.equal((await post('/stop', {})).status, 202)
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    t.equal(stops(), 1)
+  },
+)
+
+t.test(
+  'one document of /status answers all who ask soon, but a word is seen at once',
+  async (t) => {
+    const { post, received, pass } = make(t)
+    t.equal(await received(), 1)
+    pass(STATUS_FRESH_MS - 1)
+    t.equal(await received(), 1)
+    pass(1)
+    t.equal(await received(), 2)
+    await post('/words', { node: 'draining' })
+    t.equal(await received(), 3)
+  },
+)

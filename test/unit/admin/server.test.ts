@@ -54,6 +54,7 @@ async function start(t: Test, setup: Setup = {}): Promise<Started> {
   const changes: unknown[] = []
   const pages: Pages = {
     ...commonPages({ health, metrics: setup.metrics ?? page }),
+    '/slow': { kind: 'read', perS: 3, read: () => jsonAnswer({}) },
     '/words': {
       kind: 'change',
       change: (body) => {
@@ -104,7 +105,7 @@ t.test('any other path is 404 with the list of paths', async (t) => {
   for (const path of ['/', '/metrics/', '/constructor', '/../metrics%00', '//healthz']) {
     const { status, body } = await ask(where, { path })
     t.equal(status, 404, path)
-    t.equal(body, 'no such page; there are:\n/metrics\n/healthz\n/words\n', path)
+    t.equal(body, 'no such page; there are:\n/metrics\n/healthz\n/slow\n/words\n', path)
   }
 })
 
@@ -312,6 +313,24 @@ t.test('all connections together have so many requests a second', async (t) => {
   t.ok(all.includes('429'))
   now = 1000
   t.equal((await ask(where, { path: '/healthz' })).status, 200)
+})
+
+t.test('a page with a limit of its own keeps to it, and the others stay', async (t) => {
+  let now = 0
+  const { where } = await start(t, { nowMs: () => now })
+  const answers = []
+  for (let i = 0; i < 7; i++) answers.push(await ask(where, { path: '/slow' }))
+  t.same(
+    answers.map(({ status }) => status),
+    [...Array(6).fill(200), 429],
+  )
+  t.equal(
+    answers.at(-1)?.body,
+    'too many requests of /slow, expected at most 3 a second: try again in a second\n',
+  )
+  t.equal((await ask(where, { path: '/healthz' })).status, 200)
+  now = 1000
+  t.equal((await ask(where, { path: '/slow' })).status, 200)
 })
 
 t.test('who has no token is slowed down, and keeps nobody else away', async (t) => {

@@ -269,3 +269,12 @@ t.test(
     t.equal(afterDeath(past, TIMING, life.nowMs).heldUntilMs, life.nowMs + TIMING.maxHoldDownMs)
   },
 )
+
+t.test('a clock that is set back holds a prefix down for the longest time at most', async (t) => {
+  const life = new Life()
+  life.sees(well)
+  t.match(life.sees(unable, 1000), { state: 'withdrawn' })
+  t.match(life.sees(well, -500_000), { state: 'withdrawn', why: /^held down for 80 s more/ })
+  t.match(life.sees(well, TIMING.maxHoldDownMs - 1), { state: 'withdrawn' })
+  t.match(life.sees(well, 1), { state: 'announced' })
+})

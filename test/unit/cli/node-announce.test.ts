@@ -49,6 +49,7 @@ function grounds(peers: readonly PeerView[], health: Partial<HealthReport>) {
       { service: 'dns', ready: 1, configured: 1 },
     ],
     probes: [],
+    unprobed: [],
     ...health,
   }
   return inputsOf({

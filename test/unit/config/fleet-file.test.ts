@@ -390,3 +390,26 @@ t.test('a byte order mark and Windows line ends are accepted', async (t) => {
   const dir = t.testdir({ 'fleet.yaml': `\ufeff${BASE.replaceAll('\n', '\r\n')}` })
   t.match(loadFleet(`${dir}/fleet.yaml`), { ok: true, warnings: [] })
 })
+
+t.test('more checks a second in a PoP than MANY_CHECKS_PER_S draw a warning', async (t) => {
+  const of = (backends: number) =>
+    problemsOf(
+      edited(
+        [BACKENDS, many(backends, (i) => `{ name: b${i}, address: 10.0.1.${i} }`)],
+        [
+          SERVICE,
+          [100, 200]
+            .map((ms, i) =>
+              SERVICE.replace('web', `s${i}`)
+                .replace('80', `8${i}`)
+                .replace(' }', `, health: { tcp: true, interval: ${ms}ms } }`),
+            )
+            .join('\n  - '),
+        ],
+      ),
+    )
+  t.same(of(33), [])
+  t.same(of(34), [
+    '9:64: warning: health: 510 checks a second in PoP "ams", expected at most 500 (MANY_CHECKS_PER_S): every node of it makes them all, so give "interval" more time, or fewer services "health"',
+  ])
+})

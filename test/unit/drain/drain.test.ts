@@ -128,11 +128,14 @@ t.test(
   },
 )
 
+const unservedOf = (name: string, statuses: readonly StatusDocument[], of = fleet) =>
+  leftUnserved(of, findTarget(of, name), new Map(statuses.map((one) => [one.node, one])))
+
 t.test(
   'what would leave a service with nothing anywhere is known, also by what other nodes say',
   async (t) => {
     const unserved = (name: string, ...statuses: readonly StatusDocument[]) =>
-      leftUnserved(fleet, findTarget(fleet, name), new Map(statuses.map((one) => [one.node, one])))
+      unservedOf(name, statuses).services
     t.same(unserved('ams-web-1'), [])
     t.same(unserved('ams-dns'), ['dns'], 'nobody else has it')
     t.same(unserved('ams-1'), ['dns'], 'its own stack is the only one')
@@ -152,6 +155,81 @@ t.test(
     t.same(unserved('nyc', makeStatus({ words: both })), ['web'])
   },
 )
+
+t.test('who is left must be able to serve, and the refusal says who is not, and why', async (t) => {
+  const announcing = fleetOf(
+    `${FLEET_TEXT}announce: { bird: /run/bird.ctl, prefixes: [{ prefix: 198.51.100.0/24, up_when: any }] }\n`,
+  )
+  const prefix = (state: 'announced' | 'withdrawn') => ({
+    prefix: '198.51.100.0/24',
+    state,
+    wanted: 'announced' as const,
+    why: 'held down for 8 s more',
+    sinceMs: 0,
+    lastAnnouncer: false,
+  })
+  const probe = (service: string, ok: boolean) => ({ service, ok, why: undefined, sinceMs: 0 })
+  const probes = (...oks: readonly boolean[]) => {
+    return {
+      health: {
+        backends: [],
+        services: [],
+        unprobed: [],
+        probes: oks.map((ok) => probe('web', ok)),
+      },
+    }
+  }
+  const able: readonly Made[] = [
+    {},
+    { more: probes(true, false) },
+    { more: { announce: { prefixes: [prefix('announced')], trouble: undefined } } },
+  ]
+  const unable: readonly (readonly [Made, string])[] = [
+    [{ view: { filled: false } }, 'nyc-1 has not filled'],
+    [{ view: { recalling: true } }, 'nyc-1 still recalls its flows'],
+    [{ more: probes(false, false) }, 'nyc-1 does not reach its own VIPs'],
+    [
+      { more: { announce: { prefixes: [prefix('announced')], trouble: 'no answer' } } },
+      'nyc-1 has trouble with its routing daemon (no answer)',
+    ],
+    [
+      { more: { announce: { prefixes: [prefix('withdrawn')], trouble: undefined } } },
+      'nyc-1 has withdrawn 198.51.100.0/24 (held down for 8 s more)',
+    ],
+  ]
+  const ams = ['ams-1', 'ams-2'].map((node) => makeStatus({ fleet: announcing, node }))
+  const left = (target: string, made: Made) => {
+    const nyc = makeStatus({ ...made, fleet: announcing, node: 'nyc-1' })
+    return unservedOf(target, [...ams, nyc], announcing)
+  }
+  for (const made of able) t.same(left('ams', made).services, ['dns'])
+  for (const [made, because] of unable) {
+    t.same(left('ams', made), { services: ['web', 'dns'], because: [because] })
+    t.same(left('nyc', made), { services: [], because: [] }, 'ams is left, and able')
+    t.same(left('ams-web-1', made).services, [], 'its node is as able without it')
+  }
+  const heard = [
+    makeStatus({ view: { peers: [] } }),
+    makeStatus({ node: 'ams-2', view: { filled: false } }),
+  ].map((status) => ({
+    ...status,
+    peers: makeStatus({ node: status.node }).peers.map((peer) => ({
+      ...peer,
+      reports_filled: false,
+    })),
+  }))
+  t.same(unservedOf('ams', heard).because, ['nyc-1 has not filled'], 'as its peers hear')
+})
+
+t.test('a PoP that is itself in trouble is not drained when nobody else is able', async (t) => {
+  const statuses = ['ams-1', 'ams-2', 'nyc-1'].map((node) =>
+    makeStatus({ node, view: { filled: false } }),
+  )
+  t.same(unservedOf('nyc', statuses), {
+    services: ['web'],
+    because: ['ams-1 has not filled', 'ams-2 has not filled'],
+  })
+})
 
 t.test(
   'a backend is drained when no node of its PoP owns a flow of it, by counts that began afterwards',

@@ -119,7 +119,7 @@ t.test('a SYN is followed to the backend that Maglev chooses, stage by stage', a
     /^result {5}delivered_gue: /m,
     /^leaves {5}GUE plain, 10\.1\.0\.1:\d+ > 10\.1\.1\.2:6080 \(ams-web-1\), 72 bytes, 40 of them the packet inside, of 1500/m,
     /^afterwards backend ams-web-1 of PoP ams, half-open, began 0 s ago, idle 0 s$/m,
-    /^counted {4}delivered_gue 1, flows_new 1$/m,
+    /^counted {4}delivered_gue 1, flows_new 1, ingress_packets 1$/m,
   ]) {
     t.match(stdout, pattern)
   }

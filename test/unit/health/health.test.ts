@@ -6,7 +6,9 @@ import { inputsOf } from '../../../src/cli/node-announce.js'
 import type { NodePlan } from '../../../src/cli/node-plan.js'
 import { packGeneration } from '../../../src/dataplane/generation.js'
 import { JITTER } from '../../../src/health/checker.js'
-import { REPLAN_MS } from '../../../src/health/health.js'
+
+import { type HealthNews, REPLAN_MS } from '../../../src/health/health.js'
+
 import { failed } from '../../../src/health/outcome.js'
 import { FIRST_RESULT_LIMIT_MS, pathAble } from '../../../src/health/probe.js'
 import { API, BACKENDS, fleetOf, HEALTH, popOf, WEB, World } from './world.js'
@@ -213,6 +215,21 @@ t.test('a generation that could not be taken over is tried again', async (t) => 
   t.equal(w.replans, before + 1)
 })
 
+t.test('a reload that puts nothing in force swallows no change of health', async (t) => {
+  const w = world(t, [WEB])
+  await w.time.pass(3000)
+  const before = w.replans
+  w.sick.add('10.0.0.1')
+  const isDown = (news: HealthNews) => news.kind === 'check' && news.checked.status.state === 'down'
+  while (!w.news.some(isDown)) await w.time.pass(10)
+  t.equal(w.replans, before, 'it waits for more to change')
+  w.health.readiness(w.fleet, popOf(w.fleet))
+  w.health.notPacked()
+  await w.time.pass(2000)
+  t.equal(w.replans, before + 1)
+  t.equal(w.packed.get('web')?.[0], 0)
+})
+
 t.test(
   'a reload keeps the states of what stays, also when its check changes; what is new has to prove itself',
   async (t) => {
@@ -388,7 +405,13 @@ t.test(
       const role = { kind: 'node', nodeId: pop.nodes[0]?.id ?? 0, keys: [] } as const
       const generation = packGeneration(fleet, role, 1500, w.health.readiness(fleet, pop))
       const plan = { fleet, pop, generation } as NodePlan
-      const inputs = inputsOf({ plan, worker: undefined, health: w.health.report(), word: 'ready' })
+      const inputs = inputsOf({
+        plan,
+        worker: undefined,
+        health: w.health.report(),
+        word: 'ready',
+        nowMs: 0,
+      })
       return inputs.served.get('web')
     }
     const from = { kind: 'from', address: '192.0.2.1', port: 40_000 } as const

@@ -218,14 +218,21 @@ export async function tell(t: Test, status: StatusDocument | undefined, port = 0
   const { store: words } = WordStore.read(`${t.testdirName}-none`)
   let asked = 0
   const told = { url: '', status, close: async () => {} }
-  const pages = nodePages({ status: () => told.status, words, backends: () => [], stop: () => {} })
+  // Tests ask faster than the limits of a real second, and are shown what has just changed.
+  const nowMs = () => 1000 * asked++
+  const pages = nodePages({
+    status: () => told.status,
+    nowMs,
+    words,
+    backends: () => [],
+    stop: () => {},
+  })
   const server = await startAdmin({
     listeners: [{ kind: 'tcp', address: { host: '127.0.0.1', port }, option: '--admin' }],
     pages: { ...statusPage(), ...pages },
     token: () => undefined,
     warn: (message) => t.comment(message),
-    // Tests ask faster than the limits of a real second.
-    nowMs: () => 1000 * asked++,
+    nowMs,
   })
   let open = true
   told.close = async () => {

@@ -257,3 +257,37 @@ t.test('numbers in top are short', async (t) => {
     '2.5G',
   ])
 })
+
+t.test('of a peer that withholds its services nobody says that it drains', async (t) => {
+  const { peers = [], ...status } = makeStatus()
+  const text = statusLines({ ...status, peers: peers.map((peer) => ({ ...peer, draining: true })) })
+  t.match(text.join('\n'), /^nyc-1 +nyc +up, filled, withholds its services /m)
+  t.notMatch(text.join('\n'), 'drain')
+})
+
+t.test('checks are looked at once each, however many backends there are', async (t) => {
+  const fleet = fleetOf()
+  let looks = 0
+  const check = (backendId: number, service: string) => ({
+    get backendId() {
+      looks++
+      return backendId
+    },
+    service,
+    state: 'up' as const,
+    sinceMs: NOW_MS - 5000,
+    why: undefined,
+    lastMs: NOW_MS,
+    durationMs: 1,
+    share: 1,
+  })
+  const { backends } = fleet.pops[0] ?? { backends: [] }
+  const checks = backends.flatMap(({ id }) => [check(id, 'web'), check(id, 'api')])
+  const health: HealthReport = { backends: checks, services: [], probes: [], unprobed: [] }
+  const status = makeStatus({ fleet, more: { health } })
+  t.same(
+    status.backends.map(({ pop, checks }) => [pop, checks.map(({ service }) => service)]),
+    status.backends.map(({ pop }) => [pop, pop === 'ams' ? ['web', 'api'] : []]),
+  )
+  t.equal(looks, checks.length)
+})
