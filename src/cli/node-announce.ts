@@ -77,12 +77,21 @@ export interface Grounds {
   readonly worker: WorkerHandle | undefined
   readonly health: HealthReport
   readonly word: Word
+  /** It announces something now. */
+  readonly announced: boolean
   readonly nowMs: number
 }
 
 /** What announcements are decided from. A service is served here when a backend takes its new connections, known by a
  * check if it has any, and this node's own connections get through; and where this PoP spills to, when one there does. */
-export function inputsOf({ plan, worker, health, word, nowMs }: Grounds): AnnounceInputs {
+export function inputsOf({
+  plan,
+  worker,
+  health,
+  word,
+  announced,
+  nowMs,
+}: Grounds): AnnounceInputs {
   const { fleet, pop, generation } = plan
   const peers = worker?.status().view?.peers ?? []
   const others = fleet.pops.filter(({ id }) => id !== pop.id)
@@ -98,7 +107,7 @@ export function inputsOf({ plan, worker, health, word, nowMs }: Grounds): Announ
   const path = pathAble(
     health.probes.map((probe) => ({
       ...probe,
-      ok: probe.ok || nowMs - probe.sinceMs < PATH_GRACE_MS,
+      ok: probe.ok || (announced && nowMs - probe.sinceMs < PATH_GRACE_MS),
     })),
   )
   const told = peers.some(({ popId, up, unserved }) => popId !== pop.id && up && unserved !== null)

@@ -276,6 +276,7 @@ class Node {
         worker: this.#worker,
         health: this.#health.report(),
         word: this.#admin.words.words.node,
+        announced: this.#announce?.silent() === false,
         nowMs: Date.now(),
       }),
     )

@@ -39,7 +39,7 @@ function peer(name: string, more: Partial<PeerView> = {}): PeerView {
   }
 }
 
-function grounds(peers: readonly PeerView[], health: Partial<HealthReport>) {
+function grounds(peers: readonly PeerView[], health: Partial<HealthReport>, announced = true) {
   const view = { filled: true, recalling: false, peers }
   const worker = { status: () => ({ error: null, busyUs: 0, loops: 1, view }) }
   const report: HealthReport = {
@@ -57,6 +57,7 @@ function grounds(peers: readonly PeerView[], health: Partial<HealthReport>) {
     worker: worker as unknown as WorkerHandle,
     health: report,
     word: 'ready',
+    announced,
     nowMs: NOW_MS,
   })
 }
@@ -74,6 +75,11 @@ t.test('a path that has just begun to fail is told of before it is acted upon', 
   t.equal(grounds(others, failing(3900)).served.get('web'), true)
   t.equal(grounds(others, failing(4000)).served.get('web'), false)
   t.equal(stateOf(grounds(others, failing(4000))).state, 'withdrawn')
+  t.equal(
+    grounds(others, failing(0), false).served.get('web'),
+    false,
+    'by one that is not announced',
+  )
 })
 
 t.test('a path that fails everywhere leaves all PoPs announced', async (t) => {

@@ -410,6 +410,7 @@ t.test(
         worker: undefined,
         health: w.health.report(),
         word: 'ready',
+        announced: false,
         nowMs: 0,
       })
       return inputs.served.get('web')
