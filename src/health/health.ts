@@ -58,6 +58,8 @@ export class Health {
   #choices: Choices = new Map()
   /** What the last generation was packed by; undefined: there is none yet, and the first will be right. */
   #packed: string | undefined
+  /** And the one before it. */
+  #packedBefore: string | undefined
   #cancelReplan: (() => void) | undefined
   #cancelTick: () => void = () => {}
 
@@ -102,13 +104,14 @@ export class Health {
   readiness(fleet: Fleet, pop: Pop): Readiness {
     const input = { ...this.#input(), services: fleet.services, pop }
     const choices = choose(input)
+    this.#packedBefore = this.#packed
     this.#packed = signature(input, choices)
     return readinessOf(input, choices)
   }
 
-  /** The generation that was packed last did not come into force. */
+  /** The generation that was packed last did not come into force: the one before it still is. */
   notPacked(): void {
-    this.#packed = ''
+    this.#packed = this.#packedBefore ?? ''
   }
 
   /** The operator has spoken, another PoP, or a probe: what follows from it follows soon. */
