@@ -16,6 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "thread.h"
+
 #ifndef PACKET_IGNORE_OUTGOING
 #define PACKET_IGNORE_OUTGOING	23
 #endif
@@ -131,18 +133,6 @@ static void release(struct sc_watch *w)
 	free(w);
 }
 
-static int start_thread(struct sc_watch *w)
-{
-	sigset_t all, before;
-	int err;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, &before);
-	err = -pthread_create(&w->thread, NULL, run, w);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return err;
-}
-
 int sc_watch_start(const char *device, struct sc_observer *o, struct sc_watch **out)
 {
 	struct sc_watch *w = calloc(1, sizeof(*w));
@@ -161,7 +151,7 @@ int sc_watch_start(const char *device, struct sc_observer *o, struct sc_watch **
 	}
 	if (!err) {
 		sc_observe_start(o, clock_us());
-		err = start_thread(w);
+		err = sc_thread_start(&w->thread, run, w);
 	}
 	if (err)
 		release(w);

@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "thread.h"
 #include "../explain.h"
 #include "outer.h"
 
@@ -332,19 +333,6 @@ static void *run(void *arg)
 	return NULL;
 }
 
-/* Signals are the process's business: the thread starts with all of them blocked. */
-static int start_thread(struct sc_worker *w)
-{
-	sigset_t all, before;
-	int err;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, &before);
-	err = -pthread_create(&w->thread, NULL, run, w);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return err;
-}
-
 static void free_worker(struct sc_worker *w)
 {
 	if (w->has_outer)
@@ -377,7 +365,7 @@ static int set_up(struct sc_worker *w, const char **what)
 	if (w->wake_fd < 0)
 		return -errno;
 	*what = "thread";
-	return start_thread(w);
+	return sc_thread_start(&w->thread, run, w);
 }
 
 int sc_worker_start(const struct sc_worker_config *c, struct sc_worker **out, const char **what)
