@@ -399,6 +399,7 @@ int sc_generation_load(const void *blob, size_t len, struct sc_generation **out,
 		err = index_services(g, why);
 	if (!err)
 		err = check_pools(g, why);
+	g->seed_check = (uint16_t)sc_xxh64("", 0, g->h.hash_seed) | 1;
 	for (uint16_t i = 0; !err && i < g->npops; i++)
 		err = order_pop(g, &g->pops[i]);
 	if (err) {

@@ -8,7 +8,7 @@
 
 #include "packet.h"
 
-#define SC_GENERATION_MAGIC	0x32474353u	/* "SCG2" */
+#define SC_GENERATION_MAGIC	0x33474353u	/* "SCG3" */
 
 /* The blob: header, then the arrays in this order, each as many as the header
  * counts: keys, nodes, backends, services, pools, slots. Little-endian, packed as
@@ -20,6 +20,8 @@ struct sc_generation_header {
 	uint16_t self;		/* this node's id; 0 for the backend side */
 	uint16_t mtu;		/* of the path between machines, outer packet */
 	uint64_t hash_seed;
+	uint32_t fleet_digest;	/* what peers are told, to compare: docs/wire-format.md, HELLO */
+	uint32_t pad;
 };
 
 struct sc_key {
@@ -77,7 +79,7 @@ struct sc_pool_row {
 
 #define SC_NO_BACKEND 0xffffu
 
-_Static_assert(sizeof(struct sc_generation_header) == 40, "blob header");
+_Static_assert(sizeof(struct sc_generation_header) == 48, "blob header");
 _Static_assert(sizeof(struct sc_key) == 24, "blob key");
 _Static_assert(sizeof(struct sc_node_row) == 24, "blob node");
 _Static_assert(sizeof(struct sc_backend_row) == 32, "blob backend");

@@ -50,6 +50,7 @@ struct sc_generation {
 	uint16_t backend_hash[SC_BACKEND_HASH];
 	uint16_t service_hash[SC_SERVICE_HASH];
 	uint32_t service_id[SC_MAX_SERVICES];	/* docs/wire-format.md, section 3.3 */
+	uint16_t seed_check;		/* of hash_seed; docs/wire-format.md, section 3.1 */
 	bool draining;			/* every service is withheld */
 	bool silent;			/* none is announced */
 	uint16_t nvips;

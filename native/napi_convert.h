@@ -288,6 +288,7 @@ static inline bool set_peers(napi_env env, napi_value object, const struct sc_no
 		    !set_number(env, peer, "unacked", p->unacked) ||
 		    !set_bool(env, peer, "draining", p->draining) ||
 		    !set_bool(env, peer, "silent", p->silent) ||
+		    !set_number(env, peer, "fleetDigest", p->fleet_digest) ||
 		    !set_unserved(env, peer, p, none) ||
 		    !(p->rtt_us ? set_number(env, peer, "rttUs", p->rtt_us) :
 				  napi_set_named_property(env, peer, "rttUs", none) == napi_ok) ||

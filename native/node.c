@@ -126,7 +126,8 @@ static void look_at_peer(const struct sc_peer *peer, const struct sc_node_row *r
 		.filled = peer->alive && sc_publication_complete(&peer->pub),
 		.peer_filled = peer->peer_filled, .version = peer->version, .rtt_us = peer->rtt_us,
 		.unacked = (uint32_t)(peer->pub.sent - peer->pub.acked),
-		.draining = peer->draining, .silent = peer->silent, .told = peer->alive && peer->reach_seq != 0,
+		.draining = peer->draining, .silent = peer->silent, .fleet_digest = peer->fleet_digest,
+		.told = peer->alive && peer->reach_seq != 0,
 	};
 	memcpy(v->unserved, peer->unserved, sizeof(v->unserved));
 }

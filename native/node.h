@@ -87,6 +87,7 @@ struct sc_peer_view {
 	uint32_t unacked;	/* batches waiting for its acknowledgement */
 	uint8_t draining;	/* it says so */
 	uint8_t silent;		/* it announces nothing, as it says */
+	uint32_t fleet_digest;	/* as it says; 0: nothing */
 	uint8_t told;		/* it has said what it serves: then those of other PoPs' nodes */
 	uint64_t unserved[SC_MAX_SERVICES / 64];	/* bit i: not service row i */
 };

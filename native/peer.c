@@ -112,8 +112,10 @@ static void send_hello(struct sc_node *node, struct sc_peer *peer, bool to_stran
 			 (node->g->silent ? SC_HELLO_SILENT : 0) |
 			 (sc_withholds(node) ? SC_HELLO_WITHHOLDS : 0));
 	sc_put16(b + 4, (uint16_t)(held * 1000 / room));
+	sc_put16(b + 6, node->g->seed_check);
 	sc_put64(b + 8, echo);
 	sc_put32(b + 16, delay > UINT32_MAX ? UINT32_MAX : (uint32_t)delay);
+	sc_put32(b + 20, node->g->h.fleet_digest);
 	sc_put64(b + 24, pub->sent);
 	sc_put64(b + 32, pub->taken);
 	sc_put64(b + 40, pub->taken_mask);
@@ -202,6 +204,7 @@ static void hear_hello(struct sc_node *node, struct sc_peer *peer, const uint8_t
 		peer->withholds = b[2] & SC_HELLO_WITHHOLDS;
 		peer->draining = b[2] & SC_HELLO_DRAINING;
 		peer->silent = b[2] & SC_HELLO_SILENT;
+		peer->fleet_digest = sc_get32(b + 20);
 		peer->version = b[1] < node->version ? b[1] : node->version;
 	}
 	if (!knows_us) {
@@ -277,6 +280,11 @@ enum sc_reason sc_control_receive(struct sc_way *w)
 		return SC_DROP_bad_message;
 	if (hello && (body[0] > node->version || body[1] < SC_WIRE_VERSION_LOW))
 		return SC_DROP_unknown_version;
+	if (hello && sc_get16(body + 6) != 0 && sc_get16(body + 6) != node->g->seed_check) {
+		/* It lives, and nobody here can tell what it holds. */
+		peer->last_alive_us = node->now_us;
+		return SC_DROP_other_seed;
+	}
 	if (sc_get64(m + OFF_SENDER) == 0)
 		return SC_DROP_no_session;
 	if (sc_get64(m + OFF_SENDER) != peer->boot) {

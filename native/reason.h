@@ -45,6 +45,7 @@
 	X(no_session, "control message outside a session of both sides' boot ids")	\
 	X(replayed, "control message seen before, or too old to tell")		\
 	X(bad_message, "control message whose body does not fit its verb")	\
+	X(other_seed, "HELLO of a node whose hash_seed is another")		\
 	/* leaving */								\
 	X(too_big, "would not fit the path and cannot be cut")			\
 	X(no_buffer, "out of buffers in this burst")				\

@@ -71,6 +71,7 @@ struct sc_peer {
 	bool withholds;			/* half-open flows, as it says */
 	uint8_t version;		/* spoken with it */
 	bool draining, silent;		/* as it says */
+	uint32_t fleet_digest;		/* as it says, 0: nothing */
 	/* What it cannot reach itself, and what it does not serve: bit i, PoP i and service
 	 * row i of the generation. */
 	uint64_t unreached;

@@ -16,6 +16,8 @@ _steadycast() {
 		'doctor --node') COMPREPLY=(); return ;;
 		'doctor --backend') COMPREPLY=(); return ;;
 		'doctor --admin') COMPREPLY=(); return ;;
+		'doctor --token-file') compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+		'doctor --state') compopt -o filenames; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
 		'doctor --device') COMPREPLY=(); return ;;
 		'drain --config') compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
 		'drain --token-file') compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
@@ -24,6 +26,8 @@ _steadycast() {
 		'explain --config') compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
 		'explain --node') COMPREPLY=(); return ;;
 		'explain --admin') COMPREPLY=(); return ;;
+		'explain --token-file') compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+		'explain --state') compopt -o filenames; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
 		'explain --flags') COMPREPLY=(); return ;;
 		'explain --hex') COMPREPLY=(); return ;;
 		'explain --pcap') compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
@@ -68,13 +72,13 @@ _steadycast() {
 			if [[ $cur == -* ]]; then mapfile -t COMPREPLY < <(compgen -W '-h --help' -- "$cur")
 			else mapfile -t COMPREPLY < <(compgen -W 'bash zsh fish' -- "$cur"); fi ;;
 		doctor)
-			if [[ $cur == -* ]]; then mapfile -t COMPREPLY < <(compgen -W '--config --node --backend --admin --device --json -h --help' -- "$cur")
+			if [[ $cur == -* ]]; then mapfile -t COMPREPLY < <(compgen -W '--config --node --backend --admin --token-file --state --device --json -h --help' -- "$cur")
 			else COMPREPLY=(); fi ;;
 		drain)
 			if [[ $cur == -* ]]; then mapfile -t COMPREPLY < <(compgen -W '--config --token-file --state --timeout --maintenance --force --stop --json -h --help' -- "$cur")
 			else COMPREPLY=(); fi ;;
 		explain)
-			if [[ $cur == -* ]]; then mapfile -t COMPREPLY < <(compgen -W '--config --node --admin --flags --hex --pcap --verbose --json -h --help' -- "$cur")
+			if [[ $cur == -* ]]; then mapfile -t COMPREPLY < <(compgen -W '--config --node --admin --token-file --state --flags --hex --pcap --verbose --json -h --help' -- "$cur")
 			else COMPREPLY=(); fi ;;
 		lab)
 			if [[ $cur == -* ]]; then mapfile -t COMPREPLY < <(compgen -W '--scenario --pops --clients --seconds --seed --json --keep -h --help' -- "$cur")

@@ -120,13 +120,17 @@ function gauge(name: string, labels: readonly string[], help: string, read: Read
 }
 
 /** A gauge of every peer, 0 until the worker has seen it. */
-function peerGauge(name: string, help: string, value: (peer: PeerView) => number): Metric {
+function peerGauge(
+  name: string,
+  help: string,
+  value: (peer: PeerView, input: MetricsInput) => number,
+): Metric {
   return gauge(name, ['peer', 'pop'], help, (input) => {
     const seen = new Map(input.worker().view?.peers.map((peer) => [peer.nodeId, peer]))
     return input.peers.map((node) => {
       const peer = seen.get(node.id)
       const pop = input.fleet.pops.find(({ id }) => id === node.popId)?.name ?? ''
-      return [{ peer: node.name, pop }, peer === undefined ? 0 : value(peer)]
+      return [{ peer: node.name, pop }, peer === undefined ? 0 : value(peer, input)]
     })
   })
 }
@@ -392,6 +396,12 @@ export const METRICS: readonly Metric[] = [
     'peer_protocol_version',
     'Version spoken with the peer; 0 until it is known.',
     (peer) => peer.version,
+  ),
+  peerGauge(
+    'peer_fleet_differs',
+    '1 while the peer is heard and says that its fleet file is another than that of this node.',
+    ({ up, fleetDigest }, { generation }) =>
+      Number(up && fleetDigest !== 0 && fleetDigest !== generation.digest),
   ),
   gauge(
     'filled',

@@ -13,8 +13,7 @@ export const METRICS_TO_DO: Readonly<Record<string, string>> = {
   flow_table_entries: 'above 85% of the capacity: raise `flow_table`, shorten `timeouts`',
   flow_table_evictions_total:
     '`idle` growing: living connections are forgotten; raise `flow_table`. The others: a flood, or a table too small',
-  claims_total:
-    'growing fast without PoP switches: do all nodes have the same `hash_seed` and fleet file?',
+  claims_total: 'growing fast without PoP switches: `steadycast_peer_fleet_differs`',
   peer_up:
     '0: is the peer alive, UDP 6080 open both ways, the key the same? `steadycast doctor` on either',
   peer_filled: '0 for minutes: packets between the two are lost',
@@ -22,6 +21,8 @@ export const METRICS_TO_DO: Readonly<Record<string, string>> = {
   peer_round_trip_seconds: 'far above usual: the path between the PoPs has changed',
   peer_unacknowledged_batches: 'high all the time: loss towards the peer, or a peer that is busy',
   peer_protocol_version: 'differs between peers: finish the upgrade',
+  peer_fleet_differs:
+    '1 for longer than a change of the file takes: copy one file to all nodes, `systemctl reload steadycast`',
   filled: '0 for minutes: `/healthz` says what it waits for',
   certain: '0 for half an hour: a peer is gone or not heard; remove dead nodes from the fleet file',
   withholds: '1 for minutes: a flood of SYNs; see where it comes from, filter it upstream',
@@ -70,6 +71,8 @@ export const DROPS_TO_DO: Readonly<Record<string, string>> = {
     'many: strangers send packets of no connection; or another balancer had these connections before',
   unknown_version: 'a node of another wire version: finish the upgrade',
   unknown_verb: 'the same',
+  other_seed:
+    'a node whose fleet file has another `hash_seed`: give it the file of the others, restart it',
   unknown_key:
     'a key change whose steps differ between nodes: [operations.md](operations.md#changing-the-key)',
   bad_tag: 'the key differs although its id is the same, or somebody forges: compare the key files',

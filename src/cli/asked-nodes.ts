@@ -1,5 +1,5 @@
-// Which nodes a verb asks, and where: those that run on this machine, those of a fleet file, or one address. Shared by
-// `status`, `top`, `drain` and `undrain`. Guarantees: whatever cannot be asked is told in a sentence.
+// Which nodes a verb asks, and where: those that run on this machine, those of a fleet file, or one address. Shared by the
+// verbs that ask. Guarantees: whatever cannot be asked is told in a sentence.
 
 import { isAbsolute } from 'node:path'
 import type { Command } from 'commander'
@@ -7,7 +7,7 @@ import type { Door } from '../admin/client.js'
 import { loadFleet } from '../config/fleet-file.js'
 import { formatProblem } from '../config/problem.js'
 import { loadToken } from '../config/token.js'
-import { readAdminAddress } from '../fleet/admin-address.js'
+import { isOfThisMachine, readAdminAddress } from '../fleet/admin-address.js'
 import type { Fleet } from '../fleet/model.js'
 import { STATE_DIR } from '../host/numbers.js'
 import { doorOf, localDoors } from '../operator/doors.js'
@@ -87,13 +87,21 @@ export function tokenOf(
   }
 }
 
-function explicitDoor(text: string, options: AskedOptions): Door {
+/** What --admin says. */
+export function explicitDoor(
+  text: string,
+  options: Pick<AskedOptions, 'config' | 'tokenFile'>,
+): Door {
   if (isAbsolute(text)) return { kind: 'unix', path: text }
   const address = readAdminAddress(text.replace(/^http:\/\//, '').replace(/\/$/, ''))
   if (address === undefined) {
     throw new UserError(
       `--admin: got ${JSON.stringify(text)}, expected the path of a socket, or an address and a port such as http://127.0.0.1:6080`,
     )
+  }
+  // Over loopback only changes need the token, and this user may not be allowed to read it.
+  if (isOfThisMachine(address) && options.tokenFile === undefined) {
+    return { kind: 'tcp', address, token: undefined }
   }
   const fleet = options.config === undefined ? undefined : fleetOf(options.config)
   return { kind: 'tcp', address, token: tokenOf(options, fleet)() }

@@ -5,6 +5,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { type Generation, type Key, packGeneration } from '../dataplane/generation.js'
 import { type Departed, withDeparted } from '../fleet/departed.js'
 import { fleetDifferences, keyDifferences } from '../fleet/differences.js'
+import { fleetDigest } from '../fleet/digest.js'
 import type { MaglevTables } from '../fleet/maglev-tables.js'
 import type { Fleet, FleetNode, Pop, Service } from '../fleet/model.js'
 import type { Readiness } from '../fleet/readiness.js'
@@ -61,7 +62,8 @@ export function completePlan(
   tables: MaglevTables,
 ): NodePlan {
   const side = { kind: 'node', nodeId: of.self.id, keys: of.keys } as const
-  return { ...of, mtu, generation: packGeneration(of.whole, side, mtu, readiness, tables) }
+  const digest = fleetDigest(of.fleet)
+  return { ...of, mtu, generation: packGeneration(of.whole, side, mtu, readiness, tables, digest) }
 }
 
 /** Throws when a reload cannot bring this about. */

@@ -53,6 +53,8 @@ export interface PeerView {
   readonly draining: boolean
   /** It announces nothing, as it says. */
   readonly silent: boolean
+  /** Of its fleet file (src/fleet/digest.ts), as it says; 0: it has not said. */
+  readonly fleetDigest: number
   /** Rows of services that it says it does not serve; null: it has not told. Nodes of one's own PoP do not tell. */
   readonly unserved: readonly number[] | null
 }

@@ -3,14 +3,15 @@
 // Maglev tables of its PoP, a backend machine neither.
 
 import { addressBytes } from '../fleet/address.js'
+import { fleetDigest } from '../fleet/digest.js'
 import { MAX_SLOTS, MAX_TABLES } from '../fleet/limits.js'
 import { MAGLEV_EMPTY, maglevSize } from '../fleet/maglev.js'
 import { MaglevTables } from '../fleet/maglev-tables.js'
 import type { Backend, Fleet, Service } from '../fleet/model.js'
 import { AS_CONFIGURED, type Readiness } from '../fleet/readiness.js'
 
-const MAGIC = 0x32474353
-const HEADER_BYTES = 40
+const MAGIC = 0x33474353
+const HEADER_BYTES = 48
 const KEY_BYTES = 24
 const NODE_BYTES = 24
 const BACKEND_BYTES = 32
@@ -51,6 +52,8 @@ export interface ServiceSlots {
 
 export interface Generation {
   readonly blob: Uint8Array
+  /** What peers are told of the fleet file. */
+  readonly digest: number
   /** In the order of the service rows and so of their counters: one for each port. */
   readonly serviceRows: readonly Service[]
   /** In the order of the backend rows and so of their counters. */
@@ -131,13 +134,17 @@ interface Tables {
 
 const NO_SLOTS = new Uint16Array(0)
 
-/** `readiness`: of this node's PoP. `filled`: what earlier calls have filled. */
+/**
+ * `readiness`: of this node's PoP. `filled`: what earlier calls have filled. `digest`: of the fleet file, where `fleet` has
+ * departed backends besides.
+ */
 export function packGeneration(
   fleet: Fleet,
   side: Side,
   mtu: number,
   readiness: Readiness = AS_CONFIGURED,
   filled: MaglevTables = new MaglevTables(),
+  digest: number = fleetDigest(fleet),
 ): Generation {
   const nodes = fleet.pops.flatMap((pop) => pop.nodes)
   const backends = fleet.pops.flatMap((pop) => pop.backends)
@@ -168,7 +175,7 @@ export function packGeneration(
   blob.u32(MAGIC).u32(keys.length).u32(nodes.length).u32(backends.length).u32(rows.length)
   blob.u32(tables.length).u32(slots)
   blob.u16(side.kind === 'node' ? side.nodeId : 0).u16(mtu)
-  blob.u64(fleet.hashSeed)
+  blob.u64(fleet.hashSeed).u32(digest).skip(4)
   for (const { id, key } of keys) blob.u8(id).skip(7).bytes(key)
   for (const node of nodes) {
     blob.bytes(addressBytes(node.address)).u16(node.id).u16(node.popId).skip(4)
@@ -200,6 +207,7 @@ export function packGeneration(
 
   return {
     blob: blob.finish(slots % 2),
+    digest,
     serviceRows: rows.map(({ service }) => service),
     backendRows: backends,
     tables: fleet.services.map((service) => {

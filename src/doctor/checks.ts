@@ -6,7 +6,7 @@ import { listed } from '../host/host-error.js'
 import { GUE_PORT, MIN_MTU } from '../host/numbers.js'
 import { backendChecks } from './checks-backend.js'
 import { nodeChecks } from './checks-node.js'
-import type { Facts, Finding, Status } from './facts.js'
+import type { Facts, Finding, LiveFact, Status } from './facts.js'
 import { bad, type Check, ok, outerDevices } from './finding.js'
 
 /** What the worst case between machines takes in front of a packet: outer IPv6, UDP, GUE and private data. */
@@ -38,7 +38,7 @@ export function exitCodeOf(findings: readonly Finding[]): number {
   return Math.max(0, ...findings.map(({ status }) => RANK[status]))
 }
 
-function running({ live, side, name, listens }: Facts): readonly Finding[] {
+function running({ live, unanswered, side, name, listens }: Facts): readonly Finding[] {
   const what = side === 'node' ? 'node' : 'backend side'
   if (live?.healthy === true) return ok('running', `${what} ${name} runs and is well`)
   if (live !== null) {
@@ -53,7 +53,7 @@ function running({ live, side, name, listens }: Facts): readonly Finding[] {
   }
   const verb = side === 'node' ? 'run' : 'backend'
   const todo = `start "steadycast ${verb}", or name its admin interface with --admin`
-  return [bad('running', 'warning', `no ${what} answers here`, todo)]
+  return [bad('running', 'warning', `no ${what} answers here: ${unanswered}`, todo)]
 }
 
 function address({ addresses, address: own, side, name, links }: Facts): readonly Finding[] {
@@ -228,7 +228,7 @@ function guePort(facts: Facts): readonly Finding[] {
       `accept UDP port ${GUE_PORT} from the fleet's addresses before that rule`,
     ),
   )
-  const silent = [...(live?.peers ?? [])].flatMap(([name, up]) => (up ? [] : [name]))
+  const silent = [...(live?.peers ?? [])].flatMap(([name, { up }]) => (up ? [] : [name]))
   const unheard = silent.map((name) => {
     const address = facts.fleet.pops
       .flatMap(({ nodes }) => nodes)
@@ -329,6 +329,11 @@ const MISMATCHES: readonly (readonly [string, string, string])[] = [
     'give all nodes the same fleet file, and reload',
   ],
   [
+    'other_seed',
+    'a node has another hash_seed, and so other names for all flows; it is not listened to',
+    'give that node the fleet file of the others, and restart it',
+  ],
+  [
     'unknown_version',
     'a node speaks a version of the wire that this one does not',
     'bring the nodes to releases next to each other',
@@ -337,12 +342,13 @@ const MISMATCHES: readonly (readonly [string, string, string])[] = [
 
 function keysAndFiles({ live, digests, side }: Facts): readonly Finding[] {
   const same = `fleet ${digests.fleet}${digests.keys === undefined ? '' : `, keys ${digests.keys.join(' ')}`}`
-  const findings = MISMATCHES.flatMap(([reason, found, todo]) => {
+  const refused = MISMATCHES.flatMap(([reason, found, todo]) => {
     const count = live?.drops.get(reason)?.now ?? 0
     return count === 0
       ? []
       : [bad('agreement', 'wrong', `${found} (${reason}, ${count} just now); here: ${same}`, todo)]
   })
+  const findings = [...refused, ...otherFiles(live, digests.fleet)]
   if (findings.length > 0) return findings
   if (live === null || side === 'backend') {
     return [
@@ -356,8 +362,37 @@ function keysAndFiles({ live, digests, side }: Facts): readonly Finding[] {
   }
   return ok(
     'agreement',
-    `nothing that peers send is refused; hash_seed and services are not in what they send, so compare this line between nodes: ${same}`,
+    `every peer that is heard has the same fleet file, and nothing that it sends is refused: ${same}`,
   )
+}
+
+/** Of peers, and of this node itself. */
+function otherFiles(live: LiveFact | null, here: string): readonly Finding[] {
+  const inForce = live?.fleetDigest ?? here
+  const stale =
+    inForce === here
+      ? []
+      : [
+          bad(
+            'agreement',
+            'warning',
+            `the node works with another fleet file (${inForce}) than this one (${here})`,
+            '"steadycast check" it, then reload the node; or name the file that it was started with',
+          ),
+        ]
+  const others = [...(live?.peers ?? [])].flatMap(([name, { sameFleet }]) =>
+    sameFleet === false ? [name] : [],
+  )
+  if (others.length === 0) return stale
+  return [
+    ...stale,
+    bad(
+      'agreement',
+      'wrong',
+      `another fleet file than here (${inForce}) is in force at ${listed(others)}`,
+      'give all nodes the same fleet file, and reload',
+    ),
+  ]
 }
 
 function upstream({ fleet }: Facts): readonly Finding[] {

@@ -57,8 +57,10 @@ export interface FirewallFact {
 export interface LiveFact {
   readonly healthy: boolean
   readonly why: string
-  /** Names of peers by whether they are heard; none of a backend side. */
-  readonly peers: ReadonlyMap<string, boolean>
+  /** Of the fleet file that is in force; undefined: of a backend side. */
+  readonly fleetDigest: string | undefined
+  /** By name; none of a backend side. `sameFleet`: null when the peer has not said. */
+  readonly peers: ReadonlyMap<string, { readonly up: boolean; readonly sameFleet: boolean | null }>
   /** Drops by reason: since the start, and during the look. */
   readonly drops: ReadonlyMap<string, { readonly total: number; readonly now: number }>
 }
@@ -91,6 +93,8 @@ export interface Facts {
   readonly listens: boolean
   /** Null: no admin interface answers. */
   readonly live: LiveFact | null
+  /** Why none does; empty when one does. */
+  readonly unanswered: string
 }
 
 export type Status = 'ok' | 'unknown' | 'warning' | 'wrong'

@@ -4,7 +4,9 @@
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { askDoor, type Door } from '../admin/client.js'
 import { loadKeys } from '../config/keys.js'
+import { digestText, fleetDigest } from '../fleet/digest.js'
 import type { Fleet, Pop } from '../fleet/model.js'
 import { HostError } from '../host/host-error.js'
 import { type Family, IpError, ipEnv, ipJson, ipRoutes } from '../host/ip.js'
@@ -33,11 +35,12 @@ export interface Subject {
   readonly machines: readonly Omit<MachineFact, 'path'>[]
   readonly needs: RoutingNeeds | undefined
   readonly device: string
-  readonly admin: string
+  /** Of the process that runs here. */
+  readonly door: Door
 }
 
 export async function gather(subject: Subject): Promise<Facts> {
-  const { side, name, address, pop, fleet, device, admin } = subject
+  const { side, name, address, pop, fleet, device, door } = subject
   const links = await gatherLinks()
   const addresses = await gatherAddresses()
   const families = familiesOfKernel()
@@ -45,6 +48,7 @@ export async function gather(subject: Subject): Promise<Facts> {
   const path = (to: string, from?: string) => pathTo(to, from, mtus)
   const rules = async (family: Family): Promise<readonly RuleRow[]> =>
     families.includes(family) ? await readRules(family) : []
+  const live = await gatherLive(askDoor, door, side)
   return {
     side,
     name,
@@ -75,7 +79,8 @@ export async function gather(subject: Subject): Promise<Facts> {
     offloads: await gatherOffloads(links),
     firewall: firewallOf(await program('nft', ['-j', 'list', 'ruleset'])),
     listens: isTaken('udp') || isTaken('udp6'),
-    live: await gatherLive(admin),
+    live: live.ok ? live.fact : null,
+    unanswered: live.ok ? '' : live.why,
   }
 }
 
@@ -214,22 +219,14 @@ function isTaken(table: 'udp' | 'udp6'): boolean {
   }
 }
 
-const DIGEST_DIGITS = 12
+const KEY_DIGEST_DIGITS = 12
 
-/** Of what nodes must agree on, whatever the order of the file and the places of its comments. */
 function digestsOf(fleet: Fleet): Facts['digests'] {
-  const digest = (what: string | Uint8Array): string =>
-    createHash('sha256').update(what).digest('hex').slice(0, DIGEST_DIGITS)
-  const byId = <T extends { readonly id: number }>(of: readonly T[]) =>
-    [...of].sort((a, b) => a.id - b.id)
-  const text = JSON.stringify([
-    fleet.hashSeed.toString(),
-    byId(fleet.pops).map((pop) => [pop.id, byId(pop.nodes), byId(pop.backends)]),
-    [...fleet.services].sort((a, b) => (a.name < b.name ? -1 : 1)),
-  ])
+  const digest = (key: Uint8Array): string =>
+    createHash('sha256').update(key).digest('hex').slice(0, KEY_DIGEST_DIGITS)
   const keys = loadKeys(fleet.keyFile)
   return {
-    fleet: digest(text),
+    fleet: digestText(fleetDigest(fleet)),
     keys: keys.ok ? keys.keys.map(({ id, key }) => `${id}:${digest(key)}`) : undefined,
   }
 }

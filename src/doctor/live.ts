@@ -1,47 +1,52 @@
-// What a running node or backend side says of itself: /healthz, and /metrics twice, so that what goes on is told from what
-// once was. Called by gather.ts.
+// What a running node or backend side says of itself: /healthz, /status of a node, and /metrics twice, so that what goes on
+// is told from what once was. Called by gather.ts.
 
+import { type Ask, type Door, statusOf } from '../admin/client.js'
 import type { LiveFact } from './facts.js'
 
-const TIMEOUT_MS = 3000
 /** Two HELLOs of every peer fit in between. */
 export const LOOK_MS = 2500
 
 type Samples = ReadonlyMap<string, number>
+type Live = { readonly ok: true; readonly fact: LiveFact }
 
-/** Null: nobody answers. */
-export async function gatherLive(url: string): Promise<LiveFact | null> {
-  const health = await get(`${url}/healthz`)
-  const before = await get(`${url}/metrics`)
-  if (health === undefined || before === undefined) return null
+/** Otherwise why nobody answers. */
+export async function gatherLive(
+  ask: Ask,
+  door: Door,
+  side: 'node' | 'backend',
+): Promise<Live | { readonly ok: false; readonly why: string }> {
+  const get = (path: string) => ask(door, { method: 'GET', path })
+  const health = await get('/healthz')
+  if (!health.ok && !health.refused) return { ok: false, why: health.why }
+  const before = await get('/metrics')
+  if (!before.ok) return { ok: false, why: before.why }
   await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
-  const after = await get(`${url}/metrics`)
-  if (after === undefined) return null
-  const first = samplesOf(before.text)
-  const last = samplesOf(after.text)
+  const after = await get('/metrics')
+  if (!after.ok) return { ok: false, why: after.why }
+  const status = side === 'node' ? await statusOf(ask, door) : undefined
+  if (status?.ok === false) return { ok: false, why: status.why }
+  const first = samplesOf(before.value)
+  const last = samplesOf(after.value)
   return {
-    healthy: health.ok,
-    why: health.text.trim(),
-    peers: new Map(
-      labelled(last, 'steadycast_peer_up', 'peer').map(([name, value]) => [name, value === 1]),
-    ),
-    drops: new Map(
-      labelled(last, 'steadycast_dropped_packets_total', 'reason').map(([name, total]) => {
-        const key = `steadycast_dropped_packets_total{reason="${name}"}`
-        return [name, { total, now: total - (first.get(key) ?? 0) }]
-      }),
-    ),
-  }
-}
-
-async function get(
-  url: string,
-): Promise<{ readonly ok: boolean; readonly text: string } | undefined> {
-  try {
-    const response = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS) })
-    return { ok: response.ok, text: await response.text() }
-  } catch {
-    return undefined
+    ok: true,
+    fact: {
+      healthy: health.ok,
+      why: health.ok ? health.value.trim() : health.why,
+      fleetDigest: status?.value.fleet_digest,
+      peers: new Map(
+        status?.value.peers.map(({ name, up, same_fleet }) => [
+          name,
+          { up, sameFleet: same_fleet },
+        ]),
+      ),
+      drops: new Map(
+        labelled(last, 'steadycast_dropped_packets_total', 'reason').map(([name, total]) => {
+          const key = `steadycast_dropped_packets_total{reason="${name}"}`
+          return [name, { total, now: total - (first.get(key) ?? 0) }]
+        }),
+      ),
+    },
   }
 }
 

@@ -4,6 +4,7 @@
 import type { AnnounceReport } from '../announce/report.js'
 import type { CounterInfo, WorkerStatus } from '../dataplane/addon.js'
 import { backendCensus, type Generation, trafficOf } from '../dataplane/generation.js'
+import { digestText } from '../fleet/digest.js'
 import { servedElsewhere } from '../fleet/elsewhere.js'
 import type { Fleet, FleetNode, Pop, Service } from '../fleet/model.js'
 import type { HealthReport } from '../health/report.js'
@@ -52,6 +53,7 @@ export function buildStatus(input: StatusInput, nowMs: number): StatusDocument {
     version: VERSION,
     uptime_s: since(input.startedMs),
     config: input.config,
+    fleet_digest: digestText(input.generation.digest),
     word: words.ofNode.word,
     word_since_s: words.ofNode.word === 'ready' ? null : since(words.ofNode.sinceMs),
     worker: { error: worker.error, busy_s: worker.busyUs / 1e6 },
@@ -142,7 +144,7 @@ function dropsOf({ table, counters }: StatusInput): readonly DropStatus[] {
     .sort((a, b) => b.packets - a.packets)
 }
 
-function peersOf({ whole, self, worker }: StatusInput): readonly PeerStatus[] {
+function peersOf({ whole, self, worker, generation }: StatusInput): readonly PeerStatus[] {
   const seen = new Map(worker.view?.peers.map((peer) => [peer.nodeId, peer]))
   return whole.pops.flatMap((pop) =>
     pop.nodes
@@ -161,6 +163,10 @@ function peersOf({ whole, self, worker }: StatusInput): readonly PeerStatus[] {
           version: peer?.version ?? 0,
           round_trip_ms: rtt === null ? null : rtt / 1000,
           unacknowledged_batches: peer?.unacked ?? 0,
+          same_fleet:
+            peer === undefined || !peer.up || peer.fleetDigest === 0
+              ? null
+              : peer.fleetDigest === generation.digest,
         }
       }),
   )

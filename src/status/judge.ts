@@ -45,6 +45,7 @@ const RULES: readonly ((status: Judged) => readonly Reason[])[] = [
   ofPeers,
   ofFlows,
   ofReload,
+  ofFiles,
 ]
 
 function ofWorker({ worker, publication }: Judged): readonly Reason[] {
@@ -170,4 +171,14 @@ function ofFlows({ flows, publication }: Judged): readonly Reason[] {
 function ofReload({ reload }: Judged): readonly Reason[] {
   if (reload.successful) return []
   return [degraded('the last reload was refused: the configuration of before is in force')]
+}
+
+function ofFiles({ peers }: Judged): readonly Reason[] {
+  const others = peers.filter(({ same_fleet }) => same_fleet === false).map(({ name }) => name)
+  if (others.length === 0) return []
+  return [
+    degraded(
+      `another fleet file than here is in force at ${listed(others)}: copy one file to all nodes and reload`,
+    ),
+  ]
 }

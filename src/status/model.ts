@@ -34,6 +34,8 @@ export interface PeerStatus {
   readonly version: number
   readonly round_trip_ms: number | null
   readonly unacknowledged_batches: number
+  /** Whether its fleet file says the same as this node's; null: not known. */
+  readonly same_fleet: boolean | null
 }
 
 export interface ServiceStatus {
@@ -148,6 +150,8 @@ export interface StatusDocument {
   readonly uptime_s: number
   /** The fleet file's path on that machine. */
   readonly config: string
+  /** Of what it says; equal on nodes of one release whose files say the same. */
+  readonly fleet_digest: string
   readonly health: OverallHealth
   /** What the operator said of this node. */
   readonly word: Word

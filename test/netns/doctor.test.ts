@@ -34,6 +34,8 @@ const unwell = ({ findings }: Report) => [
   ),
 ]
 
+const told = ({ findings }: Report) => findings.map(({ found }) => found).join('\n')
+
 interface Break {
   readonly what: string
   readonly ns: Place
@@ -220,10 +222,7 @@ t.test('a healthy fleet has no warning, and each broken thing its own line', asy
   await ams.says(/peer nyc-1 is down/)
   const filtered = await doctor(net, 'ams')
   t.same(unwell(filtered), ['gue wrong'], 'a firewall between nodes')
-  t.match(
-    filtered.findings.map(({ found }) => found).join('\n'),
-    /peer nyc-1 \(10\.2\.0\.1\) is not heard/,
-  )
+  t.match(told(filtered), /peer nyc-1 \(10\.2\.0\.1\) is not heard/)
   await inside('ams', 'nft delete table inet t')
   await until(
     'the peer to be heard again',
@@ -233,7 +232,7 @@ t.test('a healthy fleet has no warning, and each broken thing its own line', asy
   await nyc.stop()
   net.write('other.key', `1 ${randomBytes(16).toString('hex')}\n`)
   net.write('other.yaml', FLEET.replace('fleet.key', 'other.key'))
-  await net.up('nyc', ...run('nyc-1', 'other.yaml'))
+  let restarted = await net.up('nyc', ...run('nyc-1', 'other.yaml'))
   await until('the peer to be missed', async () =>
     unwell(await doctor(net, 'ams')).includes('gue wrong'),
   )
@@ -243,4 +242,23 @@ t.test('a healthy fleet has no warning, and each broken thing its own line', asy
     keys.findings.find(({ check }) => check === 'agreement')?.found,
     /bad_tag.*keys 1:[0-9a-f]{12}$/,
   )
+  await restarted.stop()
+
+  net.write('seed.yaml', FLEET.replace('0x9f1c5e7702ab44d1', '0x9f1c5e7702ab44d2'))
+  restarted = await net.up('nyc', ...run('nyc-1', 'seed.yaml'))
+  await until('the stranger to be refused', async () =>
+    told(await doctor(net, 'ams')).includes('other_seed'),
+  )
+  await restarted.stop()
+
+  net.write('late.yaml', FLEET.replace('10.1.1.2 }', '10.1.1.2, weight: 2 }'))
+  restarted = await net.up('nyc', ...run('nyc-1', 'late.yaml'))
+  await ams.says(/peer nyc-1 is up[^]*peer nyc-1 is up/)
+  const files = await doctor(net, 'ams')
+  t.same(unwell(files), ['agreement wrong'], 'another fleet file')
+  t.match(told(files), /another fleet file than here \([0-9a-f]{8}\) is in force at nyc-1/)
+  net.write('fleet.yaml', FLEET.replace('10.1.1.2 }', '10.1.1.2, weight: 2 }'))
+  t.match(told(await doctor(net, 'ams')), /works with another fleet file/, 'not reloaded')
+  ams.child.kill('SIGHUP')
+  await until('the files to be the same', async () => unwell(await doctor(net, 'ams')).length === 0)
 })

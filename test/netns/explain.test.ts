@@ -1,4 +1,4 @@
-// `steadycast explain --admin` of nodes that run: what it says of a living connection is true, and asking leaves no trace.
+// `steadycast explain` of nodes that run, by loopback and by socket: what it says of a living connection is true, and asking leaves no trace.
 
 import t from 'tap'
 import type { Explanation } from '../../src/explain/explanation.js'
@@ -11,7 +11,8 @@ async function explained(
   packet: string,
   flags: string,
 ): Promise<Explanation> {
-  const args = ['explain', '--admin', '127.0.0.1:6080', '--json', '--flags', flags, packet]
+  const whom = ns === 'ams' ? ['--admin', 'http://127.0.0.1:6080'] : ['--node', `${ns}-1`]
+  const args = ['explain', ...whom, '--json', '--flags', flags, packet]
   const { code, stdout, stderr } = await net.steadycast(ns, ...args).ended
   if (code !== 0) throw new Error(stderr)
   return JSON.parse(stdout) as Explanation

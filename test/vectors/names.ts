@@ -41,6 +41,11 @@ export function serviceId(hashSeed: bigint, vip: string, port: number, proto: nu
   return Number(id & 0xffffffffn)
 }
 
+/** docs/wire-format.md, section 3.1. */
+export function seedCheck(hashSeed: bigint): number {
+  return Number(xxh64(new Uint8Array(0), hashSeed) & 0xffffn) | 1
+}
+
 export function homeRow(id: bigint): number {
   return Number((id >> 32n) & 0xfffn)
 }

@@ -4,7 +4,7 @@
 
 import type { Fleet, FleetNode, Service } from '../../src/fleet/model.js'
 import { type Bytes, Reader, sameBytes } from './bytes.js'
-import { flowId, PROTO, popOfBackend } from './names.js'
+import { flowId, PROTO, popOfBackend, seedCheck } from './names.js'
 import { type Network, type Parsed, parse, parseNetwork, type Refusal, refuse } from './parse.js'
 import {
   AGE_MAX,
@@ -299,6 +299,9 @@ function receiveControl(gue: Bytes, path: Path, receiver: Receiver): Received {
   if (verb === 'HELLO' && rest.length !== HELLO_BYTES) return refused('bad_message')
   const hello = verb === 'HELLO' ? readHello(new Reader(rest)) : undefined
   if (hello !== undefined && !isCommon(receiver, hello)) return refused('unknown_version')
+  if (hello !== undefined && ![0, seedCheck(receiver.fleet.hashSeed)].includes(hello.seedCheck)) {
+    return refused('other_seed')
+  }
   const reason = receiver.session?.({ ...envelope, verb, echo: hello?.echo ?? 0n })
   if (reason !== undefined) return refused(reason)
   const body = readBody(verb, rest)
@@ -334,10 +337,10 @@ function readHello(reader: Reader): Hello {
   const flags = reader.u8()
   reader.u8()
   const fillPermille = reader.u16()
-  reader.u16()
+  const seedCheck = reader.u16()
   const echo = reader.u64()
   const echoDelayUs = reader.u32()
-  reader.u32()
+  const fleetDigest = reader.u32()
   return {
     lowest,
     highest,
@@ -347,8 +350,10 @@ function readHello(reader: Reader): Hello {
     draining: (flags & 2) !== 0,
     filled: (flags & 1) !== 0,
     fillPermille,
+    seedCheck,
     echo,
     echoDelayUs,
+    fleetDigest,
     batchesSent: reader.u64(),
     batchesTaken: reader.u64(),
     batchesMask: reader.u64(),

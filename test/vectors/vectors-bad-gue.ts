@@ -221,6 +221,7 @@ export function controlFaults(peer: ScriptedPeer, other: number): readonly Fault
     fault('a HELLO of 0 bytes', 'bad_message', { body: new Uint8Array(0) }),
     fault('a HELLO of newer versions only', 'unknown_version', hello({ lowest: 3, highest: 4 })),
     fault('a HELLO of no version', 'unknown_version', hello({ lowest: 0, highest: 0 })),
+    fault('a HELLO under another hash_seed', 'other_seed', hello({ seedCheck: 0xfffe })),
     fault('for another boot of the node', 'no_session', fields({ receiverBoot: 5n })),
     fault('a PUBLISH to nobody', 'no_session', {
       ...publish(1),

@@ -91,8 +91,12 @@ export interface Hello {
   readonly silent?: true
   readonly withholds: boolean
   readonly fillPermille: number
+  /** Of the sender's hash_seed; 0: not said. */
+  readonly seedCheck: number
   readonly echo: bigint
   readonly echoDelayUs: number
+  /** Of the sender's fleet file; 0: not said. */
+  readonly fleetDigest: number
   readonly batchesSent: bigint
   readonly batchesTaken: bigint
   readonly batchesMask: bigint
@@ -270,10 +274,10 @@ function encodeHello(hello: Hello): Bytes {
   return join(
     Uint8Array.of(hello.lowest, hello.highest, flags, 0),
     u16(hello.fillPermille),
-    u16(0),
+    u16(hello.seedCheck),
     u64(hello.echo),
     u32(hello.echoDelayUs),
-    u32(0),
+    u32(hello.fleetDigest),
     u64(hello.batchesSent),
     u64(hello.batchesTaken),
     u64(hello.batchesMask),

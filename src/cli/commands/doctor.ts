@@ -3,16 +3,16 @@
 // wrong, 1 with warnings, 2 when something is wrong, 3 when it could not look.
 
 import type { Command } from 'commander'
-import { parseAdminAddress } from '../../admin/address.js'
-import { loadFleet } from '../../config/fleet-file.js'
+import type { Door } from '../../admin/client.js'
 import { allChecks, exitCodeOf } from '../../doctor/checks.js'
 import type { Finding, Status } from '../../doctor/facts.js'
 import { gather, type Subject } from '../../doctor/gather.js'
-import { adminUrl } from '../../fleet/admin-address.js'
-import { ADMIN_BACKEND, ADMIN_NODE, DEVICE } from '../../host/numbers.js'
+import { ADMIN_BACKEND, ADMIN_NODE, DEVICE, STATE_DIR } from '../../host/numbers.js'
 import { requireIproute } from '../../host/preconditions.js'
+import { localDoors } from '../../operator/doors.js'
+import { explicitDoor, fleetOf } from '../asked-nodes.js'
 import { UserError } from '../errors.js'
-import { findNamed, refuseStart } from '../fleet-input.js'
+import { findNamed } from '../fleet-input.js'
 import { neighbours, outline, peersOf, routingNeeds, vipsOf } from '../node-plan.js'
 
 const EXIT_COULD_NOT_LOOK = 3
@@ -22,6 +22,8 @@ interface Options {
   readonly node?: string
   readonly backend?: string
   readonly admin?: string
+  readonly tokenFile?: string
+  readonly state: string
   readonly device: string
   readonly json?: true
 }
@@ -34,9 +36,11 @@ export function register(program: Command): void {
     .option('--node <name>', 'this machine is this node of it')
     .option('--backend <name>', 'this machine is this backend of it')
     .option(
-      '--admin <address:port>',
-      `of the process that runs here (default: ${ADMIN_NODE}, of a backend ${ADMIN_BACKEND})`,
+      '--admin <url|socket>',
+      `of the process that runs here (default: the node's socket, of a backend ${ADMIN_BACKEND})`,
     )
+    .option('--token-file <file>', "the admin interface's token (default: as the fleet file says)")
+    .option('--state <folder>', 'where the nodes of this machine have their sockets', STATE_DIR)
     .option('--device <name>', 'the device that "run" or "backend" was given', DEVICE)
     .option('--json', 'print one JSON object')
     .action(async (options: Options) => {
@@ -57,10 +61,8 @@ async function examine(options: Options): Promise<readonly Finding[]> {
       'expected --node NAME on a node, or --backend NAME on a backend machine, and not both',
     )
   }
-  const result = loadFleet(config)
-  if (!result.ok) return refuseStart(config, result.problems)
+  const fleet = fleetOf(config)
   await requireIproute()
-  const { fleet } = result
   const subject =
     node === undefined
       ? backendSubject(options, fleet, backend ?? '')
@@ -89,7 +91,7 @@ function nodeSubject(options: Options, fleet: LoadedFleet, name: string): Subjec
     ].flatMap(({ name, address, kind }) => (near.has(address) ? [{ name, address, kind }] : [])),
     needs: routingNeeds(of),
     device: options.device,
-    admin: adminUrl(parseAdminAddress(options.admin ?? ADMIN_NODE, false)),
+    door: doorOf(options, name),
   }
 }
 
@@ -113,8 +115,17 @@ function backendSubject(options: Options, fleet: LoadedFleet, name: string): Sub
     machines: pop.nodes.map((one) => ({ name: one.name, address: one.address, kind: 'node' })),
     needs: undefined,
     device: options.device,
-    admin: adminUrl(parseAdminAddress(options.admin ?? ADMIN_BACKEND, false)),
+    door: explicitDoor(options.admin ?? ADMIN_BACKEND, options),
   }
+}
+
+/** Of the node itself, if it runs here; whatever else runs here answers on loopback. */
+function doorOf(options: Options, node: string): Door {
+  const here = options.admin === undefined ? localDoors(options.state) : []
+  return (
+    here.find((one) => one.node === node)?.door ??
+    explicitDoor(options.admin ?? ADMIN_NODE, options)
+  )
 }
 
 const LABELS: Readonly<Record<Status, string>> = {

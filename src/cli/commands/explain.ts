@@ -2,8 +2,10 @@
 // with a live node's state, and prints every stage. Called by main.ts. Guarantees: changes nothing, needs no root; a live
 // node is asked by its admin interface and goes on undisturbed.
 
+import { setTimeout } from 'node:timers/promises'
 import type { Command } from 'commander'
-import { parseAdminAddress } from '../../admin/address.js'
+import { askDoor, type Door, doorText } from '../../admin/client.js'
+import { EXPLAIN_REQUESTS_PER_S } from '../../admin/guard.js'
 import { loadFleet } from '../../config/fleet-file.js'
 import { loadKeys } from '../../config/keys.js'
 import { formatProblem } from '../../config/problem.js'
@@ -13,7 +15,8 @@ import { type ExplainContext, type Explanation, explanationOf } from '../../expl
 import { MAX_ASKED_BYTES } from '../../explain/page.js'
 import { explanationLine, explanationText } from '../../explain/text.js'
 import { packetOfHex, packetOfTuple } from '../../explain/tuple.js'
-import { adminUrl } from '../../fleet/admin-address.js'
+import { STATE_DIR } from '../../host/numbers.js'
+import { askedNodes } from '../asked-nodes.js'
 import { plainLine, UserError } from '../errors.js'
 import { findNamed, refuseStart } from '../fleet-input.js'
 
@@ -24,12 +27,15 @@ const FLOW_ENTRIES = 65_536
 /** Stands for a key that cannot be read. */
 const NO_KEY: Key = { id: 1, key: new Uint8Array(16) }
 const START_US = 1_000_000_000n
-const ASK_TIMEOUT_MS = 5000
+/** Of a live node, which answers others as well. */
+const ASK_EVERY_MS = 2 * (1000 / EXPLAIN_REQUESTS_PER_S)
 
 interface Options {
   readonly config?: string
   readonly node?: string
   readonly admin?: string
+  readonly tokenFile?: string
+  readonly state: string
   readonly flags?: string
   readonly hex?: string
   readonly pcap?: string
@@ -45,9 +51,11 @@ export function register(program: Command): void {
     .command('explain')
     .description('say why a packet goes where it goes, stage by stage')
     .argument('[packet...]', "such as 'tcp 203.0.113.9:4711 > 198.51.100.10:443'")
-    .option('--config <file>', 'explain by this fleet file alone')
-    .option('--node <name>', 'as this node of it')
-    .option('--admin <address:port>', 'explain by the live node whose admin interface this is')
+    .option('--config <file>', 'explain by this fleet file alone, as the node --node of it')
+    .option('--node <name>', 'the live node of this name on this machine (default: the only one)')
+    .option('--admin <url|socket>', 'the live node that listens there')
+    .option('--token-file <file>', "the admin interface's token")
+    .option('--state <folder>', 'where the nodes of this machine have their sockets', STATE_DIR)
     .option('--flags <list>', 'of TCP, such as syn or fin,ack (default: syn)')
     .option('--hex <digits>', 'the packet, from its IP header on')
     .option('--pcap <file>', 'every packet of a capture, a line each')
@@ -127,21 +135,39 @@ function openPcap(path: string) {
 
 function runnerOf(options: Options): Run {
   const { config, node, admin } = options
-  if (admin !== undefined) {
-    if (config !== undefined || node !== undefined) {
-      throw new UserError(
-        '--admin asks a live node, which has its own configuration, expected it without --config and --node',
-      )
+  if (config === undefined) {
+    const door = liveDoor(options)
+    let asked = 0
+    return async (packet) => {
+      if (asked++ > 0) await setTimeout(ASK_EVERY_MS)
+      return await askNode(door, packet)
     }
-    const url = adminUrl(parseAdminAddress(admin, false))
-    return async (packet) => await askNode(url, packet)
   }
-  if (config === undefined || node === undefined) {
+  if (admin !== undefined) {
     throw new UserError(
-      'no node named, expected --config FILE with --node NAME, or --admin ADDRESS:PORT of a live node',
+      '--admin asks a live node, which has its own configuration, expected it without --config',
     )
   }
+  if (node === undefined) {
+    throw new UserError('--config: no node named, expected --node NAME with it')
+  }
   return configurationRunner(config, node)
+}
+
+function liveDoor(options: Options): Door {
+  const found = askedNodes(options)
+  const [only] = found
+  if (only === undefined) {
+    throw new UserError(
+      `no node runs on this machine (no socket in ${options.state}), expected one, or --admin of one elsewhere, or --config FILE with --node NAME`,
+    )
+  }
+  if (found.length > 1) {
+    const names = found.map(({ node }) => node).join(', ')
+    throw new UserError(`several nodes run on this machine (${names}), expected --node with one`)
+  }
+  if ('why' in only.door) throw new UserError(only.door.why)
+  return only.door
 }
 
 function configurationRunner(path: string, name: string): Run {
@@ -172,22 +198,14 @@ function configurationRunner(path: string, name: string): Run {
   }
 }
 
-async function askNode(url: string, packet: Uint8Array): Promise<Explanation> {
+async function askNode(door: Door, packet: Uint8Array): Promise<Explanation> {
   if (packet.length > MAX_ASKED_BYTES) {
     throw new UserError(
       `a packet of ${packet.length} bytes is too long to ask a live node about, expected at most ${MAX_ASKED_BYTES} (MAX_ASKED_BYTES); use --config and --node`,
     )
   }
-  const page = `${url}/explain?packet=${Buffer.from(packet).toString('base64url')}`
-  let response: Response
-  try {
-    response = await fetch(page, { signal: AbortSignal.timeout(ASK_TIMEOUT_MS) })
-  } catch (error) {
-    const { cause, message } = error as Error
-    const why = cause instanceof Error ? cause.message : message
-    throw new UserError(`no node answers at ${url} (${why}), expected a running "steadycast run"`)
-  }
-  const body = await response.text()
-  if (!response.ok) throw new UserError(`${url} answered ${response.status}: ${body.trim()}`)
-  return JSON.parse(body) as Explanation
+  const path = `/explain?packet=${Buffer.from(packet).toString('base64url')}`
+  const reply = await askDoor(door, { method: 'GET', path })
+  if (!reply.ok) throw new UserError(reply.refused ? `${doorText(door)}: ${reply.why}` : reply.why)
+  return JSON.parse(reply.value) as Explanation
 }

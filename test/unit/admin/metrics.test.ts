@@ -7,7 +7,7 @@ import { METRICS, type MetricsInput, metricsRegistry } from '../../../src/admin/
 import { metricsReference } from '../../../src/admin/reference.js'
 import { DROPS_TO_DO, METRICS_TO_DO } from '../../../src/admin/what-to-do.js'
 import { parseFleet } from '../../../src/config/fleet-file.js'
-import { loadAddon, type NodeView } from '../../../src/dataplane/addon.js'
+import { loadAddon, type NodeView, type PeerView } from '../../../src/dataplane/addon.js'
 import { packGeneration } from '../../../src/dataplane/generation.js'
 import type { Fleet } from '../../../src/fleet/model.js'
 import { unknownSince } from '../../../src/health/machine.js'
@@ -246,6 +246,7 @@ t.test('peers are there before they are seen, and in seconds after', async (t) =
     unacked: 3,
     draining: false,
     silent: false,
+    fleetDigest: 1,
     unserved: null,
   }
   const families = await scrape(input('node', { ...EMPTY, certain: true, peers: [seen] }))
@@ -255,6 +256,16 @@ t.test('peers are there before they are seen, and in seconds after', async (t) =
   t.equal(sampleOf(families, 'steadycast_peer_round_trip_seconds', peer), 0.0125)
   t.equal(sampleOf(families, 'steadycast_peer_unacknowledged_batches', peer), 3)
   t.equal(sampleOf(families, 'steadycast_certain'), 1)
+  t.equal(sampleOf(families, 'steadycast_peer_fleet_differs', peer), 1)
+  const differs = async (more: Partial<PeerView>) =>
+    sampleOf(
+      await scrape(input('node', { ...EMPTY, peers: [{ ...seen, ...more }] })),
+      'steadycast_peer_fleet_differs',
+      peer,
+    )
+  t.equal(await differs({ fleetDigest: 0 }), 0, 'it has not said')
+  t.equal(await differs({ fleetDigest: input('node').generation.digest }), 0, 'the same')
+  t.equal(await differs({ up: false }), 0, 'what it said last is over')
 })
 
 t.test('a prefix has one series for each state, of which one is 1', async (t) => {

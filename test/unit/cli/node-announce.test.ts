@@ -31,6 +31,7 @@ function peer(name: string, more: Partial<PeerView> = {}): PeerView {
     peerFilled: true,
     draining: false,
     silent: false,
+    fleetDigest: 0,
     version: 2,
     rttUs: 1,
     unacked: 0,

@@ -5,6 +5,7 @@ import { parseFleet } from '../../../src/config/fleet-file.js'
 import { loadAddon } from '../../../src/dataplane/addon.js'
 import { packGeneration } from '../../../src/dataplane/generation.js'
 import { addressBytes } from '../../../src/fleet/address.js'
+import { fleetDigest } from '../../../src/fleet/digest.js'
 import { MAX_TABLES } from '../../../src/fleet/limits.js'
 import type { Fleet } from '../../../src/fleet/model.js'
 import type { Readiness } from '../../../src/fleet/readiness.js'
@@ -76,10 +77,11 @@ t.test(
     const { blob } = packGeneration(fleet(), { kind: 'node', nodeId: 300, keys }, 1500)
     const r = new Reader(blob)
     const slots = 65537
-    t.same(r.next(4, 4, 4, 4, 4, 4, 4), [0x32474353, 2, 2, 5, 3, 2, slots])
+    t.same(r.next(4, 4, 4, 4, 4, 4, 4), [0x33474353, 2, 2, 5, 3, 2, slots])
     t.same(r.next(2, 2), [300, 1500])
     t.equal(r.view.getBigUint64(r.at, true), 0x9f1c5e7702ab44d1n)
     r.bytes(8)
+    t.same(r.next(4, 4), [fleetDigest(fleet()), 0])
     for (const key of keys) {
       t.same(r.next(1, 1, 1, 1, 1, 1, 1, 1), [key.id, 0, 0, 0, 0, 0, 0, 0])
       t.same(r.bytes(16), key.key)
@@ -241,9 +243,9 @@ t.test(
 t.test("the blob of a backend machine holds neither keys nor a node's tables", async (t) => {
   const { blob } = packGeneration(fleet(), { kind: 'backend' }, 1400)
   const r = new Reader(blob)
-  t.same(r.next(4, 4, 4, 4, 4, 4, 4), [0x32474353, 0, 2, 5, 3, 2, 0])
+  t.same(r.next(4, 4, 4, 4, 4, 4, 4), [0x33474353, 0, 2, 5, 3, 2, 0])
   t.same(r.next(2, 2), [0, 1400])
-  t.equal(blob.length, 40 + 2 * 24 + 5 * 32 + 3 * 40 + 2 * 8)
+  t.equal(blob.length, 48 + 2 * 24 + 5 * 32 + 3 * 40 + 2 * 8)
 })
 
 t.test(

@@ -17,7 +17,8 @@ const drops = (now: Readonly<Record<string, number>> = {}): LiveFact['drops'] =>
 const live: LiveFact = {
   healthy: true,
   why: 'ok',
-  peers: new Map([[b.name, true]]),
+  fleetDigest: 'abc',
+  peers: new Map([[b.name, { up: true, sameFleet: true }]]),
   drops: drops(),
 }
 const path = { device: 'eth0', source: a.address, mtu: 1500, advmss: undefined }
@@ -54,6 +55,7 @@ const well: Facts = {
   firewall: { drops: [], mentions: false },
   listens: true,
   live,
+  unanswered: '',
 }
 
 /** What is not "ok". */
@@ -91,6 +93,7 @@ t.test('each sign that files differ names the reason', async (t) => {
     'bad_tag',
     'unknown_origin',
     'wrong_backend',
+    'other_seed',
     'unknown_version',
   ]) {
     const found = unwell({ live: { ...live, drops: drops({ [reason]: 3 }) } })
@@ -103,6 +106,14 @@ t.test('each sign that files differ names the reason', async (t) => {
   }
   const past = new Map([['bad_tag', { total: 9, now: 0 }]])
   t.same(unwell({ live: { ...live, drops: past } }), [], 'what is over is no fault')
+})
+
+t.test('a fleet file that is not the same everywhere is told with who has another', async (t) => {
+  const sameFleet = (same: boolean | null) =>
+    unwell({ live: { ...live, peers: new Map([[b.name, { up: true, sameFleet: same }]]) } })
+  t.same(sameFleet(false), ['agreement wrong'])
+  t.same(sameFleet(null), [], 'a peer that has not said')
+  t.same(unwell({ live: { ...live, fleetDigest: 'def' } }), ['agreement warning'], 'not reloaded')
 })
 
 t.test(

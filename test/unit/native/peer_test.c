@@ -148,6 +148,59 @@ TEST("a peer is dead after three intervals without HELLO, near and far, and aliv
 	fleet_stop(&f);
 }
 
+static void other_seed(const struct fleet *f, struct plan *p, int pop, int self)
+{
+	(void)f, (void)self;
+	p->h.hash_seed += (uint64_t)pop;
+}
+
+TEST("nodes with different hash_seeds never meet, and neither takes the other for gone")
+{
+	struct fleet f;
+	uint64_t missing;
+
+	fleet_shape(&f, 2, 1, 2);
+	f.change = other_seed;
+	fleet_begin(&f, 64);
+	fleet_run(&f, (SC_COPY_S + 60) * SC_S);
+	for (int i = 0; i < 2; i++) {
+		CHECK(!peer_of(&f, i)->alive);
+		CHECK_EQ(peer_of(&f, i)->boot, 0);
+		CHECK(drops(&f, i, SC_DROP_other_seed) > SC_COPY_S);
+		CHECK(f.node[i]->filled);
+		CHECK(!sc_certain(f.node[i], 0, &missing));
+	}
+	f.dead[1] = true;
+	fleet_run(&f, (SC_COPY_S + 60) * SC_S);
+	CHECK(sc_certain(f.node[0], 0, &missing));
+	fleet_stop(&f);
+}
+
+static void own_digest(const struct fleet *f, struct plan *p, int pop, int self)
+{
+	(void)f, (void)self;
+	p->h.fleet_digest = 0xd1ce0000u + (uint32_t)pop;
+}
+
+TEST("a peer's fleet digest is what its last HELLO said, a generation's from the swap on")
+{
+	struct sc_node_view view;
+	struct fleet f;
+
+	fleet_shape(&f, 2, 1, 2);
+	f.change = own_digest;
+	fleet_begin(&f, 64);
+	fleet_run(&f, 3 * SC_S);
+	sc_node_look(f.node[0], f.now_us, &view);
+	CHECK_EQ(view.peers[0].fleet_digest, 0xd1ce0002);
+	f.change = NULL;
+	fleet_reload_node(&f, 2, 1);
+	fleet_run(&f, 3 * SC_S);
+	sc_node_look(f.node[0], f.now_us, &view);
+	CHECK_EQ(view.peers[0].fleet_digest, 0);
+	fleet_stop(&f);
+}
+
 TEST("a replay of everything that was ever said changes nothing")
 {
 	struct fleet f;

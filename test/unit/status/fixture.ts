@@ -53,6 +53,8 @@ export interface Made {
   readonly view?: Partial<NodeView>
   /** Names of peers that are down. */
   readonly down?: readonly string[]
+  /** Names of peers whose fleet file is another. */
+  readonly otherFiles?: readonly string[]
   /** By name of the peer. */
   readonly rttUs?: Readonly<Record<string, number>>
   readonly busyUs?: number
@@ -124,6 +126,7 @@ export function makeStatus(made: Made = {}): StatusDocument {
           unacked: 0,
           draining: false,
           silent: false,
+          fleetDigest: made.otherFiles?.includes(peer.name) ? 1 : generation.digest,
           unserved: serviceRows.flatMap(({ pool }, row) =>
             backends.some((one) => one.pool === pool && one.weight > 0) ? [] : [row],
           ),

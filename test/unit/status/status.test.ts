@@ -89,6 +89,10 @@ t.test('every way to be other than well has its sentence', async (t) => {
   t.match(reasonsOf({ more: { reload: { successful: false, lastSuccessMs: 0 } } }), [
     /^DEGRADED: the last reload was refused/,
   ])
+  t.match(reasonsOf({ otherFiles: ['nyc-1'] }), [
+    /^DEGRADED: another fleet file than here is in force at nyc-1: /,
+  ])
+  t.same(reasonsOf({ otherFiles: ['nyc-1'], down: ['nyc-1'] }).length, 1, 'it is not heard')
   const worker = { error: 'ENODEV', busyUs: 0, loops: 0, view: null }
   t.same(reasonsOf({ more: { worker } })[0], 'DOWN: the worker has ended: ENODEV')
 })

@@ -95,6 +95,8 @@ if (spawnSync('tshark', ['--version']).status === 0) {
       walked: false,
       withholds: true,
       fillPermille: 512,
+      seedCheck: 0xabcd,
+      fleetDigest: 0xfeedc0de,
       echo: 99n,
       echoDelayUs: 1234,
       batchesMask: 5n,
@@ -107,13 +109,20 @@ if (spawnSync('tshark', ['--version']).status === 0) {
       'hello.walked',
       'hello.withholds',
     ]
-    const more = ['hello.fill', 'hello.echo', 'hello.echo_delay', 'hello.mask']
+    const more = [
+      'hello.fill',
+      'hello.seed_check',
+      'hello.echo',
+      'hello.echo_delay',
+      'hello.fleet_digest',
+      'hello.mask',
+    ]
     t.same(
       dissect(
         [hello],
         [...names, ...more].map((name) => `steadycast.${name}`),
       ),
-      ['4\t3\t1\t1\t0\t1\t512\t99\t1234\t0x0000000000000005'],
+      ['4\t3\t1\t1\t0\t1\t512\t0xabcd\t99\t1234\t0xfeedc0de\t0x0000000000000005'],
     )
     const batches = [
       'verb',

@@ -1,8 +1,10 @@
 // Sessions between a real node and a peer that the test plays: how they begin, what they refuse, what HELLO says.
 
 import t, { type Test } from 'tap'
+import { fleetDigest } from '../../../src/fleet/digest.js'
 import { Bench, MS, moved, SECOND } from '../../vectors/bench.js'
 import { VirtualFleet } from '../../vectors/fleet.js'
+import { seedCheck } from '../../vectors/names.js'
 import { tcp } from '../../vectors/packets.js'
 import { type Receiver, receiveAtNode } from '../../vectors/receive.js'
 import { sampleFleet } from '../../vectors/samples.js'
@@ -53,6 +55,8 @@ t.test('the first thing a node says is a HELLO to nobody in particular', async (
   t.same(said, [
     {
       ...QUIET,
+      seedCheck: seedCheck(fleet.hashSeed),
+      fleetDigest: fleetDigest(fleet),
       version: 1,
       verb: 'HELLO',
       origin: 201,
@@ -241,16 +245,20 @@ t.test('a peer is dead after three intervals without a HELLO', async (t) => {
   }
 })
 
-t.test('HELLO says whether its sender has filled and how full its table is', async (t) => {
-  const { stage, peer } = joined()
-  const flows = Array.from({ length: 64 }, (_, i) => ({
-    ...record(),
-    flow: BigInt.asUintN(64, BigInt(i) * 0x9e3779b97f4a7c15n),
-  }))
-  stage.bench.send(peer.publish(flows))
-  stage.pass(SECOND)
-  const last = stage.saidTo(peer, 'HELLO').at(-1)
-  const capacity = stage.bench.look().flowCapacity
-  t.match(last, { filled: true, draining: false, walked: true, lowest: 1, highest: 2 })
-  t.equal(last?.fillPermille, Math.floor((64 * 1000) / capacity))
-})
+t.test(
+  'HELLO says whether its sender has filled, how full its table is, and which files it has',
+  async (t) => {
+    const { stage, peer } = joined()
+    const flows = Array.from({ length: 64 }, (_, i) => ({
+      ...record(),
+      flow: BigInt.asUintN(64, BigInt(i) * 0x9e3779b97f4a7c15n),
+    }))
+    stage.bench.send(peer.publish(flows))
+    stage.pass(SECOND)
+    const last = stage.saidTo(peer, 'HELLO').at(-1)
+    const capacity = stage.bench.look().flowCapacity
+    t.match(last, { filled: true, draining: false, walked: true, lowest: 1, highest: 2 })
+    t.match(last, { seedCheck: seedCheck(fleet.hashSeed), fleetDigest: fleetDigest(fleet) })
+    t.equal(last?.fillPermille, Math.floor((64 * 1000) / capacity))
+  },
+)
