@@ -253,7 +253,7 @@ t.test('a healthy fleet has no warning, and each broken thing its own line', asy
 
   net.write('late.yaml', FLEET.replace('10.1.1.2 }', '10.1.1.2, weight: 2 }'))
   restarted = await net.up('nyc', ...run('nyc-1', 'late.yaml'))
-  await ams.says(/peer nyc-1 is up[^]*peer nyc-1 is up/)
+  await ams.says(/peer nyc-1 is up[\s\S]*peer nyc-1 is up/)
   const files = await doctor(net, 'ams')
   t.same(unwell(files), ['agreement wrong'], 'another fleet file')
   t.match(told(files), /another fleet file than here \([0-9a-f]{8}\) is in force at nyc-1/)
