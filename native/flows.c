@@ -1,5 +1,6 @@
 /* What a node knows of flows: recording, state, publication, and what others tell.
  * Called by forward.c, peer.c, publish.c and the timers. See state.h. */
+#include "flow_id.h"
 #include "state.h"
 
 static const struct sc_timeouts *timeouts_of(const struct sc_node *node, const struct sc_flow_entry *e)
@@ -355,6 +356,24 @@ void sc_take_owner(struct sc_node *node, const struct sc_record *r, uint16_t ori
 	e->seen = node->tick;
 	sc_flow_set_age(e, node->tick, r->age);
 	sc_flow_set_state(&node->table, e, r->state);
+}
+
+bool sc_node_pin(struct sc_node *node, const struct sc_pin *pin, uint64_t now_us, struct sc_out *out)
+{
+	const struct sc_generation *g = node->g;
+	uint64_t flow = sc_flow_id(&pin->client, &pin->vip, pin->sport, pin->dport, SC_PROTO_TCP, g->h.hash_seed);
+	uint16_t service = sc_find_service(g, &pin->vip, pin->dport, SC_PROTO_TCP);
+	struct sc_place at = sc_place_of(g, pin->backend);
+	struct sc_flow_entry *e;
+
+	sc_enter(node, now_us, out);
+	if (!node->filled || service == SC_NO_ROW || at.row == SC_NO_ROW || at.pop != g->own_pop ||
+	    sc_home(node, flow, g->own_pop) != g->self || sc_known(node, flow))
+		return false;
+	e = insert(node, flow, pin->backend, SC_FLOW_HALF_OPEN);
+	if (e)
+		e->timeouts = g->service_class[service] & 7;
+	return e;
 }
 
 void sc_take_back(struct sc_node *node, const struct sc_flow_entry *left)

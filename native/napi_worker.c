@@ -180,6 +180,34 @@ static napi_value worker_explain(napi_env env, napi_callback_info info)
 	return result;
 }
 
+/* (client, VIP, source port, destination port, backend id): whether it was done */
+static napi_value worker_pin(napi_env env, napi_callback_info info)
+{
+	uint32_t sport, dport;
+	struct worker_handle *h;
+	struct sc_pin pin;
+	napi_value result;
+	struct call c;
+	int err;
+
+	if (!get_call(env, info, &c) || !(h = get_handle(env, c.self, &worker_tag)) ||
+	    !get_address(env, c.arg[0], &pin.client) || !get_address(env, c.arg[1], &pin.vip) ||
+	    !get_number(env, c.arg[2], UINT16_MAX, &sport) || !get_number(env, c.arg[3], UINT16_MAX, &dport) ||
+	    !get_number(env, c.arg[4], UINT32_MAX, &pin.backend))
+		return NULL;
+	if (h->role != SC_WORKER_NODE)
+		return wrong(env, "expected a worker that is a node");
+	if (!h->worker)
+		return fail(env, -ESHUTDOWN, "worker");
+	pin.sport = (uint16_t)sport;
+	pin.dport = (uint16_t)dport;
+	err = sc_worker_pin(h->worker, &pin);
+	if (err < 0)
+		return fail(env, err, "worker");
+	TRY(napi_get_boolean(env, err == 1, &result));
+	return result;
+}
+
 /* A handle without a worker yet. */
 static napi_value make_worker(napi_env env, size_t counters, enum sc_worker_role role,
 			      struct worker_handle **out)
@@ -189,6 +217,7 @@ static napi_value make_worker(napi_env env, size_t counters, enum sc_worker_role
 		{ .utf8name = "status", .method = worker_status, .attributes = napi_enumerable },
 		{ .utf8name = "adopt", .method = worker_adopt, .attributes = napi_enumerable },
 		{ .utf8name = "survey", .method = worker_survey, .attributes = napi_enumerable },
+		{ .utf8name = "pin", .method = worker_pin, .attributes = napi_enumerable },
 		{ .utf8name = "explain", .method = worker_explain, .attributes = napi_enumerable },
 	};
 	struct worker_handle *h = calloc(1, sizeof(*h));

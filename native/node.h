@@ -53,6 +53,18 @@ void sc_node_free(struct sc_node *node);
 void sc_forward(struct sc_node *node, struct sc_packet *burst, unsigned int n, uint64_t now_us,
 		struct sc_out *out);
 
+/* A connection that this machine is about to make, and which backend it is to reach. */
+struct sc_pin {
+	struct sc_addr client, vip;
+	uint16_t sport, dport;
+	uint32_t backend;
+};
+
+/* Has a TCP connection go to a backend of this node's PoP instead of the Maglev choice, as if
+ * its SYN had been here. False: this node is not its home or has not filled, knows the flow
+ * already, has no such service or backend, or no room. */
+bool sc_node_pin(struct sc_node *node, const struct sc_pin *pin, uint64_t now_us, struct sc_out *out);
+
 /* Flows are counted once a minute; this has it done again as soon as can be. */
 void sc_node_survey(struct sc_node *node);
 

@@ -43,6 +43,8 @@ struct offer {
 	uint64_t *counters;
 	struct sc_node *copy;		/* not to go by, but to fill: sc_worker_copy() */
 	uint64_t flow;
+	const struct sc_pin *pin;	/* nor this: sc_worker_pin() */
+	bool pinned;
 };
 
 struct sc_worker {
@@ -229,8 +231,13 @@ static void take_offer(struct sc_worker *w)
 
 	pthread_mutex_lock(&w->offer_lock);
 	o = w->offer;
-	if (o->copy) {
+	if (!o) {
+		/* Who made it has waited for too long. */
+	} else if (o->copy) {
 		sc_explain_copy(w->c.node, o->copy, o->flow, clock_us());
+	} else if (o->pin) {
+		o->pinned = sc_node_pin(w->c.node, o->pin, clock_us(), &w->out);
+		flush_out(w);
 	} else {
 		if (w->c.role == SC_WORKER_NODE)
 			sc_swap_apply(w->c.node, o->swap);
@@ -371,6 +378,7 @@ static int set_up(struct sc_worker *w, const char **what)
 int sc_worker_start(const struct sc_worker_config *c, struct sc_worker **out, const char **what)
 {
 	struct sc_worker *w = calloc(1, sizeof(*w));
+	pthread_condattr_t monotonic;
 	int err;
 
 	*what = "worker";
@@ -380,7 +388,10 @@ int sc_worker_start(const struct sc_worker_config *c, struct sc_worker **out, co
 	w->wake_fd = -1;
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_mutex_init(&w->offer_lock, NULL);
-	pthread_cond_init(&w->answered, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&w->answered, &monotonic);
+	pthread_condattr_destroy(&monotonic);
 	/* The thread has yet to look; the past is not to be let go of before. */
 	w->status.view.recalling = c->memory && sc_memory_file_view(c->memory).past;
 	err = set_up(w, what);
@@ -421,20 +432,23 @@ void sc_worker_stop(struct sc_worker *w)
 	free_worker(w);
 }
 
-/* -ESHUTDOWN: the thread had ended before it took the offer. */
-static int offer(struct sc_worker *w, struct offer *o)
+/* patience: NULL: for ever. -ESHUTDOWN: the thread had ended before it took the offer;
+ * -ETIMEDOUT: it has not looked. */
+static int offer(struct sc_worker *w, struct offer *o, const struct timespec *patience)
 {
 	int err = 0;
 
 	pthread_mutex_lock(&w->offer_lock);
 	w->offer = o;
 	wake(w);
-	while (w->offer && !w->ended)
-		pthread_cond_wait(&w->answered, &w->offer_lock);
-	if (w->offer) {
-		w->offer = NULL;
+	while (w->offer && !w->ended && !err)
+		err = patience ? -pthread_cond_timedwait(&w->answered, &w->offer_lock, patience) :
+				 -pthread_cond_wait(&w->answered, &w->offer_lock);
+	if (!w->offer)
+		err = 0;
+	else if (w->ended)
 		err = -ESHUTDOWN;
-	}
+	w->offer = NULL;
 	pthread_mutex_unlock(&w->offer_lock);
 	return err;
 }
@@ -454,7 +468,7 @@ int sc_worker_adopt(struct sc_worker *w, struct sc_generation *g, uint64_t *coun
 		o.g = NULL;	/* the swap's */
 	}
 	*what = "worker";
-	err = offer(w, &o);
+	err = offer(w, &o, NULL);
 	sc_swap_free(o.swap);
 	sc_generation_free(o.g);
 	return err;
@@ -464,7 +478,22 @@ int sc_worker_copy(struct sc_worker *w, struct sc_node *copy, uint64_t flow)
 {
 	struct offer o = { .copy = copy, .flow = flow };
 
-	return offer(w, &o);
+	return offer(w, &o, NULL);
+}
+
+int sc_worker_pin(struct sc_worker *w, const struct sc_pin *pin)
+{
+	struct offer o = { .pin = pin };
+	struct timespec until;
+	uint64_t ns;
+	int err;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	ns = (uint64_t)until.tv_nsec + SC_PIN_WAIT_MS * 1000000ull;
+	until.tv_sec += (time_t)(ns / 1000000000);
+	until.tv_nsec = (long)(ns % 1000000000);
+	err = offer(w, &o, &until);
+	return err ? err : o.pinned;
 }
 
 void sc_worker_look(struct sc_worker *w, struct sc_worker_status *status)

@@ -30,6 +30,8 @@ struct sc_worker_config {
 
 struct sc_worker;
 
+enum { SC_PIN_WAIT_MS = 50 };	/* for a thread that is busy, not for one that stands still */
+
 /* Opens the sockets (UDP on address and port, raw sockets for sending) and starts
  * the thread. On error nothing taken over is freed. -EADDRINUSE, -EADDRNOTAVAIL,
  * -EPERM, ... and *what names the step that failed ("GUE socket", "raw socket"). */
@@ -59,6 +61,11 @@ void sc_worker_survey(struct sc_worker *w);
  * over its state and what it knows of flow (explain.h). Waits until it has. -ESHUTDOWN: the
  * thread has ended. From one thread at a time, and not beside sc_worker_adopt(). */
 int sc_worker_copy(struct sc_worker *w, struct sc_node *copy, uint64_t flow);
+
+/* sc_node_pin() in a node's worker, between two bursts. 1: done; 0: it was refused; -ETIMEDOUT: the
+ * thread has not gone round within SC_PIN_WAIT_MS; -ESHUTDOWN: it has ended. From one thread at
+ * a time, and not beside sc_worker_adopt(). */
+int sc_worker_pin(struct sc_worker *w, const struct sc_pin *pin);
 
 /* From any thread but the worker's own; not while another one stops it. */
 void sc_worker_look(struct sc_worker *w, struct sc_worker_status *status);

@@ -45,6 +45,19 @@ export const HEALTH_METRICS: readonly HealthMetric[] = [
     read: ofChecks(({ status }) => Number(status.state === 'up')),
   },
   {
+    name: 'backend_path_up',
+    kind: 'gauge',
+    labels: ['backend', 'service'],
+    help: "0 when this node's own connections through the VIP do not reach the backend, though its check succeeds; 1 when they do or there is nothing to tell.",
+    read: (source) => {
+      const { backends } = source.report()
+      return source.checks.map(({ backend, service }, row) => [
+        { backend: backend.name, service: service.name },
+        Number(backends[row]?.path !== 'down'),
+      ])
+    },
+  },
+  {
     name: 'backend_share_ratio',
     kind: 'gauge',
     labels: ['backend', 'service'],

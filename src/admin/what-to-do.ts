@@ -34,6 +34,8 @@ export const METRICS_TO_DO: Readonly<Record<string, string>> = {
   maglev_slots: '0 of a backend that should take some: its health, its weight, its word',
   backend_up:
     '0: `steadycast status` has the reason; ask the check yourself with curl from the node',
+  backend_path_up:
+    '0: does `steadycast backend` run there, does its server listen on the VIP? `steadycast doctor` on that machine',
   backend_share_ratio: 'below 1 for longer than `slow_start`: the backend comes and goes',
   backend_check_duration_seconds: 'near `timeout`: the backend is about to be taken out',
   backend_checks_total: 'the `result` that grows says how checks fail',

@@ -5,16 +5,16 @@
 import { randomInt } from 'node:crypto'
 import { networkInterfaces } from 'node:os'
 import type { HealthSource } from '../admin/health-metrics.js'
-import { loadAddon, type WorkerHandle } from '../dataplane/addon.js'
+import { NativeError, type WorkerHandle } from '../dataplane/addon.js'
 import { addressBytes } from '../fleet/address.js'
 import { servedElsewhere } from '../fleet/elsewhere.js'
 import { MaglevTables } from '../fleet/maglev-tables.js'
-import type { Service } from '../fleet/model.js'
+import type { Backend, Service } from '../fleet/model.js'
 import { runCheck, tcpConnects } from '../health/checks.js'
 import { Health, type HealthNews } from '../health/health.js'
 import { readHealthMemory, writeHealthMemory } from '../health/memory.js'
-import { PROBE_TIMEOUT_MS } from '../health/probe.js'
-import { type ProbeSource, probeSource } from '../health/probe-source.js'
+import { PROBE_TIMEOUT_MS, type ProbeNews } from '../health/probe.js'
+import { type Pin, type ProbeSource, probeSource } from '../health/probe-source.js'
 import type { HealthReport } from '../health/report.js'
 import { REAL_TIME } from '../health/time.js'
 import { workerHealth } from '../host/worker.js'
@@ -24,7 +24,8 @@ import type { ServiceContext } from './service.js'
 
 /** How often the state file is written, changes apart. */
 const REMEMBER_MS = 10_000
-const TCP = 6
+/** A worker that has not gone round is not waited for again so soon. */
+const STANDS_STILL_MS = 1000
 
 export interface NodeHealthOptions extends ServiceContext {
   readonly statePath: string
@@ -47,6 +48,7 @@ export class NodeHealth implements HealthSource {
   #written = ''
   #complained = false
   #sharing = ''
+  #stoodStillMs = Number.NEGATIVE_INFINITY
 
   constructor(options: NodeHealthOptions) {
     this.#options = options
@@ -62,15 +64,12 @@ export class NodeHealth implements HealthSource {
       news: (news) => this.#tell(news),
       ticked: () => this.#remember(),
       probes: {
-        sourceOf: (service) => this.#sourceOf(service),
+        sourceOf: (service, backend) => this.#sourceOf(service, backend),
         connect: async (target, from) => {
           const outcome = await tcpConnects(target, PROBE_TIMEOUT_MS, REAL_TIME, from)
           return !outcome.ok && outcome.code === 'EADDRINUSE' ? undefined : outcome
         },
-        changed: ({ name, vip }, { state, why }) => {
-          if (state === 'up') log.info(`connections through ${vip} reach service ${name} again`)
-          else log.error(`connections through ${vip} do not reach service ${name}: ${why}`)
-        },
+        changed: (news) => this.#tellPath(news),
         cannot: ({ name }, why) =>
           log.warn(`service ${name} is not probed through its VIP: ${why}`),
       },
@@ -172,12 +171,11 @@ export class NodeHealth implements HealthSource {
     return workerHealth(this.#options.worker()).ok
   }
 
-  #sourceOf(service: Service): ProbeSource | undefined {
+  #sourceOf(service: Service, backend: Backend): ProbeSource | undefined {
     if (!this.#filled()) return undefined
-    const plan = this.#options.plan()
-    const { fleet, pop, self, generation, vips } = plan
+    const { pop, self, vips } = this.#options.plan()
     const local = vips.filter((vip) => vip.local).map(({ address }) => address)
-    const view = { fleet, pop, self, generation, localVips: new Set(local) }
+    const view = { pop, self, localVips: new Set(local) }
     const all = new Set(vips.map(({ address }) => address))
     const addresses = Object.values(networkInterfaces())
       .flatMap((rows = []) => rows)
@@ -185,15 +183,38 @@ export class NodeHealth implements HealthSource {
         ({ internal, address }) => !internal && !all.has(address) && !/^fe[89ab]/i.test(address),
       )
       .map(({ address }) => address)
-    const flowIdOf = (flow: { src: string; dst: string; sport: number; dport: number }) =>
-      loadAddon().flowId({
-        ...flow,
-        src: addressBytes(flow.src),
-        dst: addressBytes(flow.dst),
-        proto: TCP,
-        seed: fleet.hashSeed,
-      })
-    return probeSource(view, service, addresses, flowIdOf, Math.random)
+    const why = 'the worker does not go round'
+    if (REAL_TIME.nowMs() - this.#stoodStillMs < STANDS_STILL_MS) return { kind: 'fails', why }
+    try {
+      return probeSource(view, service, backend, addresses, this.#pin, Math.random)
+    } catch (error) {
+      if (!(error instanceof NativeError)) throw error
+      this.#stoodStillMs = REAL_TIME.nowMs()
+      return { kind: 'fails', why }
+    }
+  }
+
+  readonly #pin: Pin = ({ address, port }, { vip, ports }, { id }) => {
+    const to = { address: addressBytes(vip), port: ports[0] ?? 0 }
+    const from = { address: addressBytes(address), port }
+    return this.#options.worker()?.pin(from, to, id) ?? false
+  }
+
+  #tellPath(news: ProbeNews): void {
+    const { log } = this.#options
+    const { name, vip } = news.service
+    if (news.kind === 'service') {
+      const { ok, why } = news.report
+      if (ok) log.info(`connections through ${vip} reach service ${name} again`)
+      else log.error(`connections through ${vip} do not reach service ${name}: ${why}`)
+      return
+    }
+    const what = `backend ${news.backend.name} of service ${name}`
+    if (news.status.state === 'down') {
+      log.error(
+        `connections through ${vip} do not reach ${what}, although its check succeeds: ${news.status.why}`,
+      )
+    } else log.info(`connections through ${vip} reach ${what} again`)
   }
 
   #tell(news: HealthNews): void {

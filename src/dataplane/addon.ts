@@ -10,7 +10,7 @@ import type { PcapHandle, RawExplanation } from './explanation.js'
 import type { ObserverHandle, ObserverSettings, RawObservation } from './observation.js'
 
 /** SC_NATIVE_ABI of native/napi.c. */
-const ABI = 3
+const ABI = 4
 const ADDON_PATH = fileURLToPath(new URL('../../native/build/steadycast.node', import.meta.url))
 
 /** SC_PACKET_MAX of native/limits.h. */
@@ -85,6 +85,21 @@ export interface WorkerStatus {
   readonly view: NodeView | null
 }
 
+export interface FlowTuple {
+  readonly src: Uint8Array
+  readonly dst: Uint8Array
+  readonly sport: number
+  readonly dport: number
+  readonly proto: number
+  readonly seed: bigint
+}
+
+/** `address`: 16 bytes. */
+export interface Endpoint {
+  readonly address: Uint8Array
+  readonly port: number
+}
+
 /** What a node found of its earlier life. */
 export interface MemoryFound {
   /** A flow table of before is there and is recalled. */
@@ -106,6 +121,9 @@ export interface WorkerHandle {
   adopt(generation: Uint8Array): void
   /** Has a node's flows counted as soon as can be; they are once a minute anyway. */
   survey(): void
+  /** Has a TCP connection that this machine is about to make go to that backend of the node's PoP. False: this node is not
+   * its home, or knows it. Waits for the thread, 50 ms at most; throws a NativeError when it stands still. */
+  pin(from: Endpoint, to: Endpoint, backendId: number): boolean
   /** Runs a packet in a copy of the node, which is not disturbed. generation: the one that it goes by. */
   explain(generation: Uint8Array, packet: Uint8Array): RawExplanation
   /** Joins the thread, frees device and sockets. A second call does nothing. */
@@ -159,15 +177,6 @@ export interface NodeHandle {
   explain(packet: Uint8Array, nowUs: bigint): RawExplanation
 }
 
-export interface FlowTuple {
-  readonly src: Uint8Array
-  readonly dst: Uint8Array
-  readonly sport: number
-  readonly dport: number
-  readonly proto: number
-  readonly seed: bigint
-}
-
 export interface Addon {
   counterTable(): readonly CounterInfo[]
   openPort(options: PortOptions): PortHandle
@@ -213,6 +222,7 @@ interface RawWorker {
   status(): RawStatus
   adopt(generation: Uint8Array): void
   survey(): void
+  pin(client: Uint8Array, vip: Uint8Array, sport: number, dport: number, backendId: number): boolean
   explain(generation: Uint8Array, packet: Uint8Array): RawExplanation
   stop(): void
 }
@@ -359,6 +369,14 @@ function worker(raw: RawWorker): WorkerHandle {
       return { error: errno === 0 ? null : errnoName(errno), busyUs, loops, view }
     },
     survey: () => raw.survey(),
+    pin: (from, to, backendId) => {
+      for (const { address, port } of [from, to]) {
+        checkBytes('address', address, ADDRESS_BYTES)
+        checkInteger('port', port, 0, 65535)
+      }
+      checkInteger('backendId', backendId, 1, 0xffffffff)
+      return coded(() => raw.pin(from.address, to.address, from.port, to.port, backendId))
+    },
     explain: (generation, packet) => {
       checkBytes('generation', generation)
       checkBytes('packet', packet, 0, MAX_PACKET_BYTES)

@@ -11,6 +11,8 @@ export interface ChooseInput {
   readonly pop: Pop
   readonly services: readonly Service[]
   readonly statusOf: (service: Service, backend: Backend) => CheckStatus | undefined
+  /** Of this node's own connections to it through the VIP; undefined: nothing is known. */
+  readonly pathOf: (service: Service, backend: Backend) => CheckStatus | undefined
   /** What the operator said of this node. */
   readonly node: Word
   /** This node's own connections through its VIPs get through, as far as it can tell. */
@@ -60,9 +62,12 @@ function chooseFor(service: Service, input: ChooseInput): Choice {
     candidates.filter((backend) => (input.statusOf(service, backend)?.state ?? 'unknown') === state)
   const up = are('up')
   if (up.length > 0) {
+    // Where no path works it is not the backends' fault.
+    const reached = up.filter((one) => input.pathOf(service, one)?.state !== 'down')
+    const takers = reached.length > 0 ? reached : up
     return {
       mode: 'checked',
-      shares: new Map(up.map((one) => [one.id, share(service, one, input)])),
+      shares: new Map(takers.map((one) => [one.id, share(service, one, input)])),
     }
   }
   const unknown = are('unknown')
@@ -76,6 +81,7 @@ function chooseFor(service: Service, input: ChooseInput): Choice {
 function share(service: Service, backend: Backend, input: ChooseInput): number {
   const since = Math.max(
     input.statusOf(service, backend)?.recoveredMs ?? Number.NEGATIVE_INFINITY,
+    input.pathOf(service, backend)?.recoveredMs ?? Number.NEGATIVE_INFINITY,
     input.backSinceMs(backend) ?? Number.NEGATIVE_INFINITY,
   )
   return shareAfter(input.nowMs - since, service.health?.slowStartMs ?? 0)

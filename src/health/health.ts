@@ -4,7 +4,7 @@
 
 import type { Backend, Fleet, Pop, Service } from '../fleet/model.js'
 import type { Readiness } from '../fleet/readiness.js'
-import type { Words } from '../operator/words.js'
+import type { Word, Words } from '../operator/words.js'
 import { type Checked, Checker, type Remembered, type RunCheck } from './checker.js'
 import {
   type Choices,
@@ -78,12 +78,13 @@ export class Health {
       chance,
       ...probes,
       // Backends that no check has found up tell nothing of the path.
-      sourceOf: (service) => {
-        const mode = this.#choices.get(service.name)?.mode
-        return mode === 'checked' ? probes.sourceOf(service) : undefined
+      sourceOf: (service, backend) => {
+        const up = this.#checker.statusOf(service, backend)?.state === 'up'
+        const ready = backend.weight > 0 && this.#wordOf(backend) === 'ready'
+        return up && ready ? probes.sourceOf(service, backend) : undefined
       },
-      changed: (service, status) => {
-        probes.changed(service, status)
+      changed: (news) => {
+        probes.changed(news)
         this.look()
       },
     })
@@ -95,7 +96,7 @@ export class Health {
     this.#services = fleet.services
     this.#pop = pop
     this.#checker.follow(fleet.services, pop, remembered)
-    this.#prober.follow(fleet.services)
+    this.#prober.follow(fleet.services, pop)
     this.#look()
     if (first) this.#tickLater()
   }
@@ -201,19 +202,25 @@ export class Health {
       pop: this.#pop ?? { id: 0, name: '', nodes: [], backends: [] },
       services: this.#services,
       statusOf: (service, backend) => this.#checker.statusOf(service, backend),
+      pathOf: (service, backend) => this.#prober.statusOf(service, backend),
       node: this.#words.node,
       pathWorks: pathAble(this.#prober.report()).ok,
       silent: this.#options.silent(),
-      wordOf: ({ id }: Backend) => this.#words.backends.get(id) ?? 'ready',
+      wordOf: (backend) => this.#wordOf(backend),
       backSinceMs: ({ id }) => this.#backSinceMs.get(id),
       elsewhere,
       nowMs: timers.nowMs(),
     }
   }
 
+  #wordOf({ id }: Backend): Word {
+    return this.#words.backends.get(id) ?? 'ready'
+  }
+
   #backendReport({ service, backend, status }: Checked): BackendReport {
     const { state, sinceMs, why, lastMs, durationMs } = status
     const share = this.#choices.get(service.name)?.shares.get(backend.id) ?? 0
+    const path = this.#prober.statusOf(service, backend)
     return {
       backendId: backend.id,
       service: service.name,
@@ -223,6 +230,8 @@ export class Health {
       lastMs,
       durationMs,
       share,
+      path: path?.state ?? 'unknown',
+      pathWhy: path?.why,
     }
   }
 

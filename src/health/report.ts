@@ -12,6 +12,10 @@ export interface BackendReport {
   readonly why: string | undefined
   readonly lastMs: number | undefined
   readonly durationMs: number | undefined
+  /** Of the node's own connections to it through the VIP; unknown: there are none. */
+  readonly path: CheckState
+  /** Of the last of these, when it failed. */
+  readonly pathWhy: string | undefined
   /** 1 when it takes its full share; less during a slow start; 0 when it takes none. */
   readonly share: number
 }

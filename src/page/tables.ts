@@ -155,11 +155,12 @@ function stateCell({ state, word_since_s }: BackendStatus): Cell {
 function checksText({ checks }: BackendStatus): string {
   if (checks.length === 0) return 'none'
   return checks
-    .map(({ service, state, since_s, why, share }) => {
+    .map(({ service, state, since_s, why, share, path, path_why }) => {
       const slow =
         state === 'up' && share > 0 && share < 1 ? `, slow start at ${percent(share)}` : ''
       const reason = why === null ? '' : `: ${why}`
-      return `${service} ${state} for ${durationWords(since_s)}${slow}${reason}`
+      const lost = path === 'down' ? `, not reached through the VIP: ${path_why}` : ''
+      return `${service} ${state} for ${durationWords(since_s)}${slow}${reason}${lost}`
     })
     .join('; ')
 }

@@ -216,8 +216,9 @@ function backendsOf(input: StatusInput, since: (ms: number) => number): readonly
     whole.pops.flatMap((pop) => pop.backends).map(({ id, weight }) => [id, weight]),
   )
   const checksOf = new Map<number, CheckStatus[]>()
-  for (const { backendId, service, state, sinceMs, why, share } of health?.backends ?? []) {
-    const check = { service, state, since_s: since(sinceMs), why: why ?? null, share }
+  for (const { backendId, service, state, sinceMs, why, share, ...of } of health?.backends ?? []) {
+    const path = { path: of.path, path_why: of.pathWhy ?? null }
+    const check = { service, state, since_s: since(sinceMs), why: why ?? null, share, ...path }
     const others = checksOf.get(backendId)
     if (others === undefined) checksOf.set(backendId, [check])
     else others.push(check)
@@ -276,6 +277,7 @@ function stateOf(
 ): BackendState {
   if (departed) return 'departed'
   if (said !== undefined && said.word !== 'ready') return said.word
-  if (checks.length > 0 && checks.every(({ state }) => state === 'down')) return 'unhealthy'
+  const useless = ({ state, path }: CheckStatus) => state === 'down' || path === 'down'
+  if (checks.length > 0 && checks.every(useless)) return 'unhealthy'
   return weight === 0 ? 'idle' : 'ready'
 }

@@ -122,12 +122,15 @@ function ofBackends({ backends, pop }: Judged): readonly Reason[] {
   const failing = own.flatMap(({ name, word, checks }) =>
     word !== 'ready'
       ? []
-      : checks
-          .filter(({ state }) => state === 'down')
-          .map(
-            ({ service, why }) =>
-              `backend ${name} is down for service ${service}: ${why ?? 'no reason known'}`,
-          ),
+      : checks.flatMap(({ service, state, why, path, path_why }) => {
+          if (state === 'down') {
+            return [`backend ${name} is down for service ${service}: ${why ?? 'no reason known'}`]
+          }
+          if (path !== 'down') return []
+          return [
+            `backend ${name} is not reached through the VIP of service ${service}, although its check succeeds: ${path_why ?? 'no reason known'}`,
+          ]
+        }),
   )
   return [
     ...failing.map(degraded),

@@ -62,9 +62,12 @@ export interface CheckStatus {
   readonly why: string | null
   /** 1: its full share; less during a slow start. */
   readonly share: number
+  /** Of this node's own connections to it through the VIP; unknown: there are none. */
+  readonly path: CheckState
+  readonly path_why: string | null
 }
 
-/** departed: removed from the fleet file while flows name it. idle: of weight 0. */
+/** unhealthy: no service's check finds it, or is reached by its VIP. departed: removed from the fleet file while flows name it. idle: of weight 0. */
 export type BackendState = 'ready' | 'draining' | 'maintenance' | 'unhealthy' | 'idle' | 'departed'
 
 export interface BackendStatus {

@@ -103,8 +103,8 @@ function checksText({ checks, word, word_since_s }: BackendStatus): string {
   return [
     ...said,
     ...checks.map(
-      ({ service, state, why, share }) =>
-        `${service} ${state}${slow(share)}${why === null ? '' : ` (${why})`}`,
+      ({ service, state, why, share, path, path_why }) =>
+        `${service} ${state}${slow(share)}${why === null ? '' : ` (${why})`}${path === 'down' ? `, not reached through the VIP (${path_why})` : ''}`,
     ),
   ].join('; ')
 }

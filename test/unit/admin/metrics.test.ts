@@ -101,7 +101,9 @@ function healthOf({ pops, services }: Fleet): HealthSource {
     checks: [{ service: web, backend, health, status: up, counts }],
     probeCounts: [{ service: web, counts }],
     report: () => ({
-      backends: [{ ...up, backendId: backend.id, service: 'web', share: 0.3 }],
+      backends: [
+        { ...up, backendId: backend.id, service: 'web', share: 0.3, path: 'down', pathWhy: 'lost' },
+      ],
       services: [{ service: 'web', ready: 1, configured: 2 }],
       probes: [{ service: 'web', ok: false, why: 'lost', sinceMs: 0 }],
       unprobed: [],

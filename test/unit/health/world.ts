@@ -4,6 +4,7 @@ import { parseFleet } from '../../../src/config/fleet-file.js'
 import type { Fleet, Pop } from '../../../src/fleet/model.js'
 import { Health, type HealthNews } from '../../../src/health/health.js'
 import { failed, type Outcome } from '../../../src/health/outcome.js'
+import type { ProbeNews } from '../../../src/health/probe.js'
 import type { ProbeSource } from '../../../src/health/probe-source.js'
 import type { Timers } from '../../../src/health/time.js'
 import { seeded } from '../../../src/lab/random.js'
@@ -77,6 +78,12 @@ export class VirtualTime implements Timers {
   }
 }
 
+function said(news: ProbeNews): string {
+  return news.kind === 'service'
+    ? `${news.service.name} ${news.report.ok ? 'up' : 'down'}`
+    : `${news.service.name} ${news.backend.name} ${news.status.state}`
+}
+
 export class World {
   readonly time = new VirtualTime()
   /** Addresses and ports whose checks fail. */
@@ -88,6 +95,9 @@ export class World {
   elsewhere = true
   source: ProbeSource | undefined = { kind: 'from', address: '192.0.2.1', port: 40_000 }
   reach: Outcome | undefined = { ok: true }
+  /** Names of backends that no probe reaches, whatever `reach` says. */
+  readonly unreached = new Set<string>()
+  #probed = ''
   readonly said: string[] = []
   readonly health: Health
 
@@ -114,9 +124,14 @@ export class World {
       news: (news) => this.news.push(news),
       ticked: () => {},
       probes: {
-        sourceOf: () => this.source,
-        connect: async () => this.reach,
-        changed: ({ name }, { state }) => this.said.push(`${name} ${state}`),
+        sourceOf: (_, { name }) => {
+          this.#probed = name
+          return this.source
+        },
+        connect: async () => {
+          return this.unreached.has(this.#probed) ? failed('timeout', 'lost') : this.reach
+        },
+        changed: (news) => this.said.push(said(news)),
         cannot: ({ name }, why) => this.said.push(`${name} cannot: ${why}`),
       },
     })

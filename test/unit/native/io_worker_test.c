@@ -437,6 +437,49 @@ TEST("a device that dies ends the loop, and the status says why")
 	sc_worker_stop(w);
 }
 
+static int slow_receive(struct sc_port *port, struct sc_packet *burst, unsigned int n)
+{
+	(void)burst;
+	(void)n;
+	if (port->rx_dropped == 0)
+		usleep(6000 * SC_PIN_WAIT_MS);
+	return 0;
+}
+
+TEST("a worker pins between two bursts, and one that stands still keeps its caller waiting for a moment only")
+{
+	static const struct sc_port_ops ops = { .receive = slow_receive, .close = no_close };
+	const char *why = set_up(), *what = "";
+	struct sc_pin pin = {
+		.client = ip4(CLIENT), .vip = ip4(FLEET_VIP), .sport = 1, .dport = 80, .backend = fleet_backend_id(1, 1),
+	};
+	struct fleet f = pops(1);
+	struct sc_node_options o = { .boot_id = 1, .flow_entries = 64 };
+	struct sc_port slow = { .ops = &ops, .fd = -1 };
+	struct sc_worker_config c = { .role = SC_WORKER_NODE, .udp_port = GUE_PORT, .port = &slow };
+	struct running r = { 0 };
+	int64_t give_up = now_ms() + PATIENCE_MS;
+	struct sc_generation *g;
+	int err;
+
+	if (why)
+		SKIP(why);
+	g = generation(&f, 1, AF_INET);
+	r.counters = c.counters = calloc(sc_counter_slots(g), sizeof(uint64_t));
+	c.address = address_of(fleet_node_ip(1, 1), AF_INET);
+	REQUIRE(sc_node_new(&o, g, c.counters, &c.node) == 0);
+	REQUIRE(sc_worker_start(&c, &r.worker, &what) == 0);
+	usleep(1000 * SC_PIN_WAIT_MS);
+	CHECK_EQ(sc_worker_pin(r.worker, &pin), -ETIMEDOUT);
+	slow.rx_dropped = 1;
+	do
+		err = sc_worker_pin(r.worker, &pin);
+	while (err != 1 && now_ms() < give_up);
+	CHECK_EQ(err, 1);
+	CHECK_EQ(sc_worker_pin(r.worker, &pin), 0);
+	stop(&r);
+}
+
 TEST("a worker that has ended takes over nothing, and does not keep its caller waiting")
 {
 	static const struct sc_port_ops ops = { .receive = dying_receive, .close = no_close };

@@ -60,6 +60,8 @@ const HEALTH: HealthReport = {
     lastMs: NOW_MS - 400,
     durationMs: 3,
     share,
+    path: 'up' as const,
+    pathWhy: undefined,
   })),
   services: [
     { service: 'web', ready: 2, configured: 4 },

@@ -115,6 +115,41 @@ t.test(
   },
 )
 
+t.test('a backend that its check finds and the VIP does not reach is unhealthy', async (t) => {
+  const fleet = fleetOf()
+  const { backends } = fleet.pops[0] ?? { backends: [] }
+  const report = { sinceMs: NOW_MS, why: undefined, lastMs: NOW_MS, durationMs: 1 } as const
+  const health: HealthReport = {
+    backends: backends.map(({ id }, at) => ({
+      ...report,
+      backendId: id,
+      service: 'web',
+      state: 'up',
+      share: at,
+      path: at === 0 ? 'down' : 'up',
+      pathWhy: at === 0 ? 'no answer within 1000 ms' : undefined,
+    })),
+    services: [{ service: 'web', ready: 1, configured: 2 }],
+    probes: [],
+    unprobed: [],
+  }
+  const status = makeStatus({ fleet, more: { health } })
+  t.match(status.health, {
+    state: 'degraded',
+    reasons: [
+      /^backend \S+ is not reached through the VIP of service web, although its check succeeds: no answer/,
+    ],
+  })
+  t.match(
+    status.backends.filter(({ pop }) => pop === 'ams').map(({ state }) => state),
+    ['unhealthy', 'ready'],
+  )
+  t.match(
+    statusLines(status).join('\n'),
+    /web up, not reached through the VIP \(no answer within 1000 ms\)/,
+  )
+})
+
 t.test('health, probes and announcements are told when there are reports of them', async (t) => {
   const fleet = fleetOf()
   const backend = fleet.pops[0]?.backends[0]
@@ -129,6 +164,8 @@ t.test('health, probes and announcements are told when there are reports of them
         lastMs: NOW_MS,
         durationMs: 1,
         share: 0,
+        path: 'unknown',
+        pathWhy: undefined,
       },
     ],
     services: [{ service: 'web', ready: 1, configured: 2 }],
@@ -284,6 +321,8 @@ t.test('checks are looked at once each, however many backends there are', async 
     lastMs: NOW_MS,
     durationMs: 1,
     share: 1,
+    path: 'up' as const,
+    pathWhy: undefined,
   })
   const { backends } = fleet.pops[0] ?? { backends: [] }
   const checks = backends.flatMap(({ id }) => [check(id, 'web'), check(id, 'api')])
