@@ -62,8 +62,11 @@ function chooseFor(service: Service, input: ChooseInput): Choice {
     candidates.filter((backend) => (input.statusOf(service, backend)?.state ?? 'unknown') === state)
   const up = are('up')
   if (up.length > 0) {
-    // Where no path works it is not the backends' fault.
     const reached = up.filter((one) => input.pathOf(service, one)?.state !== 'down')
+    if (reached.length === 0 && input.pathWorks && input.elsewhere(service)) {
+      return { mode: 'spill', shares: new Map() }
+    }
+    // Where no path works it is not the backends' fault.
     const takers = reached.length > 0 ? reached : up
     return {
       mode: 'checked',

@@ -23,6 +23,8 @@ interface Web {
   readonly name: string
   readonly machine: Machine
   nginx: Nginx
+  /** `steadycast backend`. */
+  side: Steadycast
 }
 
 interface World {
@@ -67,11 +69,11 @@ async function build(): Promise<World> {
   const webs = await Promise.all(
     webMachines.map(async (machine, at): Promise<Web> => {
       const name = String(WEBS[at])
-      const [nginx] = await Promise.all([
+      const [nginx, side] = await Promise.all([
         startNginx(machine, name, WWW),
         Steadycast.backend(machine, name),
       ])
-      return { name, machine, nginx }
+      return { name, machine, nginx, side }
     }),
   )
   const locals = await Promise.all([
@@ -257,6 +259,37 @@ async function panics(t: Test, world: World): Promise<void> {
   for (const web of webs) await slotsAre(world, web, (slots) => slots > 65537 / 2 - 2)
 }
 
+/** The server answers its check, and nobody takes clients' packets out of GUE. */
+async function losesItsSide(t: Test, world: World, web: Web): Promise<void> {
+  const { running } = world.ams
+  const from = running.stdout.length
+  await web.side.stop('SIGKILL')
+  await says(
+    world.ams,
+    new RegExp(
+      `connections through ${VIP4} do not reach backend ${web.name} of service web, although its check succeeds: `,
+    ),
+    from,
+  )
+  await slotsAre(world, web, (slots) => slots === 0)
+  const others = WEBS.filter((name) => name !== web.name)
+  t.same(await servers(t, world), others, 'new connections go to the other one')
+  const metrics = await world.ams.metrics()
+  t.equal(metrics.value('probe_up', { service: 'web' }), 1, 'the service is reached')
+  const labels = { service: 'web', backend: web.name }
+  t.equal(metrics.value('backend_path_up', labels), 0)
+  t.equal(metrics.value('backend_up', labels), 1)
+  t.notMatch(running.stdout.slice(from), /is down for service|do not reach service/)
+  web.side = await Steadycast.backend(web.machine, web.name)
+  await says(
+    world.ams,
+    new RegExp(`connections through ${VIP4} reach backend ${web.name} of service web again`),
+    from,
+  )
+  await comesBack(t, world, web)
+  t.same(await servers(t, world), WEBS)
+}
+
 /** Delivery is cut where only packets of clients pass: checks know nothing of it. */
 async function blackHole(t: Test, node: Steadycast, machines: readonly Machine[], drop: string) {
   const from = node.running.stdout.length
@@ -318,6 +351,12 @@ if (await isolated(t, import.meta.url, ['nginx', 'curl', 'nft'])) {
     async (t) => {
       await blackHole(t, world.nyc, [world.nyc.machine], 'iifname "steady0"')
       t.notMatch(world.other.running.stdout, /do not reach/, 'the other node of the PoP is well')
+    },
+  )
+  t.test(
+    'a backend whose own side has died gets no new connections although its check succeeds',
+    async (t) => {
+      await losesItsSide(t, world, two)
     },
   )
   t.test('what is known of health outlives a restart', async (t) => {

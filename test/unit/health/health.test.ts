@@ -386,6 +386,27 @@ t.test(
   },
 )
 
+t.test(
+  'a service that no probe reaches goes to other PoPs where another one is reached',
+  async (t) => {
+    const w = world(t, [WEB, API])
+    await w.time.pass(10_000)
+    w.lost.add('web')
+    await w.time.pass(20_000)
+    t.same(w.packed.get('web'), [0, 0, 0])
+    t.same(w.packed.get('api'), [10, 10, 10])
+    t.same(w.withheld, [], 'the path works')
+    w.elsewhere = false
+    await w.time.pass(2000)
+    t.same(w.packed.get('web'), [10, 10, 10], 'nobody else would have them')
+    w.lost.add('api')
+    w.elsewhere = true
+    await w.time.pass(20_000)
+    t.same(w.packed.get('web'), [10, 10, 10], 'the path fails')
+    t.same(w.withheld, ['web', 'api'])
+  },
+)
+
 t.test('a backend that its check finds down, or that drains, is not probed', async (t) => {
   const w = world(t, [WEB])
   await w.time.pass(10_000)

@@ -97,7 +97,9 @@ export class World {
   reach: Outcome | undefined = { ok: true }
   /** Names of backends that no probe reaches, whatever `reach` says. */
   readonly unreached = new Set<string>()
-  #probed = ''
+  /** And of services. */
+  readonly lost = new Set<string>()
+  #probed: readonly string[] = []
   readonly said: string[] = []
   readonly health: Health
 
@@ -124,12 +126,14 @@ export class World {
       news: (news) => this.news.push(news),
       ticked: () => {},
       probes: {
-        sourceOf: (_, { name }) => {
-          this.#probed = name
+        sourceOf: (service, { name }) => {
+          this.#probed = [service.name, name]
           return this.source
         },
         connect: async () => {
-          return this.unreached.has(this.#probed) ? failed('timeout', 'lost') : this.reach
+          const [service = '', backend = ''] = this.#probed
+          const lost = this.lost.has(service) || this.unreached.has(backend)
+          return lost ? failed('timeout', 'lost') : this.reach
         },
         changed: (news) => this.said.push(said(news)),
         cannot: ({ name }, why) => this.said.push(`${name} cannot: ${why}`),
