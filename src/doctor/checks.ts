@@ -42,7 +42,7 @@ function running({ live, unanswered, side, name, listens }: Facts): readonly Fin
   const what = side === 'node' ? 'node' : 'backend side'
   if (live?.healthy === true) return ok('running', `${what} ${name} runs and is well`)
   if (live !== null) {
-    const todo = 'wait when it has just started; otherwise look at its log'
+    const todo = 'wait when it has just started; otherwise "steadycast status" and its log'
     return [bad('running', 'warning', `${what} ${name} is not well: ${live.why}`, todo)]
   }
   if (side === 'backend' && listens) {
@@ -297,13 +297,16 @@ function strangers({ live, firewall }: Facts): readonly Finding[] {
       ),
     ]
   }
-  const narrowed = firewall.mentions
-    ? 'a firewall rule names the port'
-    : 'no firewall rule narrows the port'
-  return ok(
-    'strangers',
-    `nobody else sends to UDP port ${GUE_PORT}; ${narrowed}, and what is not from a node of the fleet is dropped all the same`,
-  )
+  const nobody = `nobody else sends to UDP port ${GUE_PORT}, and what is not from a node of the fleet is dropped`
+  if (firewall.mentions) return ok('strangers', `${nobody}; a firewall rule names the port`)
+  return [
+    bad(
+      'strangers',
+      'unknown',
+      `${nobody}; no firewall rule of this machine narrows it, one elsewhere is not seen from here`,
+      'filter the port to the addresses of the fleet',
+    ),
+  ]
 }
 
 /** What each of these means when it goes on. */

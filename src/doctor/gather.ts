@@ -48,7 +48,7 @@ export async function gather(subject: Subject): Promise<Facts> {
   const path = (to: string, from?: string) => pathTo(to, from, mtus)
   const rules = async (family: Family): Promise<readonly RuleRow[]> =>
     families.includes(family) ? await readRules(family) : []
-  const live = await gatherLive(askDoor, door, side)
+  const live = await gatherLive(askDoor, door, subject)
   return {
     side,
     name,

@@ -14,7 +14,7 @@ type Live = { readonly ok: true; readonly fact: LiveFact }
 export async function gatherLive(
   ask: Ask,
   door: Door,
-  side: 'node' | 'backend',
+  { side, name }: { readonly side: 'node' | 'backend'; readonly name: string },
 ): Promise<Live | { readonly ok: false; readonly why: string }> {
   const get = (path: string) => ask(door, { method: 'GET', path })
   const health = await get('/healthz')
@@ -26,13 +26,16 @@ export async function gatherLive(
   if (!after.ok) return { ok: false, why: after.why }
   const status = side === 'node' ? await statusOf(ask, door) : undefined
   if (status?.ok === false) return { ok: false, why: status.why }
+  if (status !== undefined && status.value.node !== name) {
+    return { ok: false, why: `it is node ${status.value.node} that runs here` }
+  }
   const first = samplesOf(before.value)
   const last = samplesOf(after.value)
   return {
     ok: true,
     fact: {
-      healthy: health.ok,
-      why: health.ok ? health.value.trim() : health.why,
+      healthy: health.ok && status?.value.health.state !== 'down',
+      why: health.ok ? (status?.value.health.reasons[0] ?? '') : health.why,
       fleetDigest: status?.value.fleet_digest,
       peers: new Map(
         status?.value.peers.map(({ name, up, same_fleet }) => [

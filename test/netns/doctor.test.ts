@@ -18,8 +18,8 @@ const WHO = {
 } as const
 type Place = keyof typeof WHO
 
-async function doctor(net: Net, ns: Place): Promise<Report> {
-  const args = ['doctor', '--config', 'fleet.yaml', ...WHO[ns], '--json']
+async function doctor(net: Net, ns: Place, ...more: readonly string[]): Promise<Report> {
+  const args = ['doctor', '--config', 'fleet.yaml', ...WHO[ns], '--json', ...more]
   const { code, stdout, stderr } = await net.steadycast(ns, ...args).ended
   if (stdout === '') throw new Error(stderr)
   return { code, findings: (JSON.parse(stdout) as Report).findings }
@@ -196,6 +196,8 @@ t.test('a healthy fleet has no warning, and each broken thing its own line', asy
     t.same(unwell(report), [], `${ns} is healthy`)
     t.equal(report.code, 0)
   }
+  const other = await doctor(net, 'ams', '--node', 'nyc-1', '--admin', 'http://127.0.0.1:6080')
+  t.match(told(other), /no node answers here: it is node ams-1 that runs here/)
   for (const { what, ns, breaks, mends, finds, says } of BREAKS) {
     await inside(ns, breaks)
     const report = await doctor(net, ns)

@@ -52,7 +52,7 @@ const well: Facts = {
   sysctl: () => '0',
   precondition: undefined,
   offloads: new Map([['eth0', new Set(['tcp-segmentation-offload', 'generic-receive-offload'])]]),
-  firewall: { drops: [], mentions: false },
+  firewall: { drops: [], mentions: true },
   listens: true,
   live,
   unanswered: '',
@@ -106,6 +106,10 @@ t.test('each sign that files differ names the reason', async (t) => {
   }
   const past = new Map([['bad_tag', { total: 9, now: 0 }]])
   t.same(unwell({ live: { ...live, drops: past } }), [], 'what is over is no fault')
+})
+
+t.test('a port that no rule here narrows may be open to strangers', async (t) => {
+  t.same(unwell({ firewall: { drops: [], mentions: false } }), ['strangers unknown'])
 })
 
 t.test('a fleet file that is not the same everywhere is told with who has another', async (t) => {
