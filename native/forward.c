@@ -48,6 +48,8 @@ enum sc_reason sc_way_of(struct sc_way *w)
 	if ((w->verb == SC_VERB_ASK || w->verb == SC_VERB_RELAY) &&
 	    (w->node->g->node_pop[w->origin] == w->node->g->own_pop) != (w->verb == SC_VERB_ASK))
 		return SC_DROP_unknown_origin;
+	if (w->origin != SC_NO_ROW)
+		w->node->counts.between[w->origin * SC_BETWEEN_COUNT + SC_BETWEEN_RECEIVED]++;
 	switch (w->verb) {
 	case SC_VERB_ASK:
 		sc_count(w->node, SC_C_ask_received);

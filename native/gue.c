@@ -163,8 +163,11 @@ static enum sc_reason wrap_private(struct sc_way *w, struct sc_packet *p, const 
 enum sc_reason sc_gue_to_node(struct sc_way *w, uint16_t row, enum sc_verb verb, uint32_t backend)
 {
 	struct to_node to = { &w->node->g->nodes[row], verb, w->node->peers[row].version, backend };
+	enum sc_reason r = sc_fit(w, w->node->g->h.mtu - outer_len(w->node) - SC_PRIVATE_LEN, wrap_private, &to);
 
-	return sc_fit(w, w->node->g->h.mtu - outer_len(w->node) - SC_PRIVATE_LEN, wrap_private, &to);
+	if (r == SC_OK)
+		w->node->counts.between[row * SC_BETWEEN_COUNT + SC_BETWEEN_SENT]++;
+	return r;
 }
 
 bool sc_is_gue(const struct sc_node *node, const struct sc_parsed *ip)

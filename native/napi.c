@@ -15,7 +15,7 @@
 #define SC_NATIVE_VERSION "0.1.0"
 
 /* Changes with the exports' meaning: src/dataplane/addon.ts refuses another. */
-#define SC_NATIVE_ABI 4
+#define SC_NATIVE_ABI 5
 
 static const napi_type_tag node_tag = { 0xe35a7c9014bf628d, 0x84f2d60b9ea1357c };
 

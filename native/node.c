@@ -7,15 +7,16 @@
 size_t sc_counter_slots(const struct sc_generation *g)
 {
 	return SC_COUNTER_COUNT + (size_t)SC_TRAFFIC_COUNT * (g->h.services + g->h.backends) +
-	       (size_t)SC_CENSUS_COUNT * g->h.backends;
+	       (size_t)SC_CENSUS_COUNT * g->h.backends + (size_t)SC_BETWEEN_COUNT * g->h.nodes;
 }
 
 struct sc_counts sc_counts_of(uint64_t *counters, const struct sc_generation *g)
 {
 	uint64_t *service = counters + SC_COUNTER_COUNT;
 	uint64_t *backend = service + (size_t)SC_TRAFFIC_COUNT * g->h.services;
+	uint64_t *flows = backend + (size_t)SC_TRAFFIC_COUNT * g->h.backends;
 
-	return (struct sc_counts){ service, backend, backend + (size_t)SC_TRAFFIC_COUNT * g->h.backends };
+	return (struct sc_counts){ service, backend, flows, flows + (size_t)SC_CENSUS_COUNT * g->h.backends };
 }
 
 uint32_t sc_scratch_size(const struct sc_generation *g)

@@ -30,7 +30,7 @@ struct sc_node_options {
 /* How many uint64_t a node counts in: SC_COUNTER_COUNT fixed ones (reason.h), then
  * for every service row of g three (enum sc_traffic), then for every backend row
  * three, then for each of enum sc_census as many as there are backend rows: the
- * flows that name it, as last counted. */
+ * flows that name it, as last counted; then for every node row two (enum sc_between). */
 enum sc_traffic { SC_TRAFFIC_PACKETS, SC_TRAFFIC_BYTES, SC_TRAFFIC_NEW_FLOWS, SC_TRAFFIC_COUNT };
 enum sc_census {
 	SC_CENSUS_FLOWS,	/* in whatever role this node holds them, hearsay aside */
@@ -39,6 +39,8 @@ enum sc_census {
 	SC_CENSUS_OLDEST_S,	/* of the owned ones, how long ago the oldest began; SC_AGE_MAX ticks and more look alike */
 	SC_CENSUS_COUNT,
 };
+/* Clients' packets that went to that node in ASK, FORWARD or RELAY, and that came from it so. */
+enum sc_between { SC_BETWEEN_SENT, SC_BETWEEN_RECEIVED, SC_BETWEEN_COUNT };
 size_t sc_counter_slots(const struct sc_generation *g);
 
 /* Takes over g. counters: sc_counter_slots(g) values that outlive the node; only

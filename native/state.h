@@ -102,6 +102,7 @@ struct sc_counts {
 	uint64_t *service;		/* [services][SC_TRAFFIC_COUNT] */
 	uint64_t *backend;		/* [backends][SC_TRAFFIC_COUNT] */
 	uint64_t *flows;		/* [SC_CENSUS_COUNT][backends], enum sc_census */
+	uint64_t *between;		/* [nodes][SC_BETWEEN_COUNT] */
 };
 
 /* A pass over the whole flow table that counts the flows of each backend. */

@@ -81,6 +81,13 @@ static void count_on(const struct sc_node *node, const struct sc_swap *s)
 		for (int c = 0; c < SC_CENSUS_COUNT; c++)
 			to.flows[c * g->h.backends + i] = node->counts.flows[c * old->h.backends + was];
 	}
+	for (uint32_t i = 0; i < g->h.nodes; i++) {
+		uint16_t was = old->node_by_id[g->nodes[i].id];
+
+		if (was != SC_NO_ROW)
+			memcpy(to.between + i * SC_BETWEEN_COUNT, node->counts.between + was * SC_BETWEEN_COUNT,
+			       SC_BETWEEN_COUNT * sizeof(uint64_t));
+	}
 }
 
 /* Moves the peers that stay. Returns whether the nodes of the fleet are others now. */

@@ -5,7 +5,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import type { AnnounceReport } from '../announce/report.js'
 import type { CounterInfo, PeerView, WorkerStatus } from '../dataplane/addon.js'
-import { backendFlows, type Generation, trafficOf } from '../dataplane/generation.js'
+import { backendFlows, betweenOf, type Generation, trafficOf } from '../dataplane/generation.js'
 import type { Fleet, FleetNode } from '../fleet/model.js'
 import type { Words } from '../operator/words.js'
 import { VERSION } from '../version.js'
@@ -403,6 +403,24 @@ export const METRICS: readonly Metric[] = [
     ({ up, fleetDigest }, { generation }) =>
       Number(up && fleetDigest !== 0 && fleetDigest !== generation.digest),
   ),
+  {
+    name: 'steadycast_peer_packets_total',
+    kind: 'counter',
+    labels: ['peer', 'pop', 'direction'],
+    help: "Clients' packets in encapsulation: sent to the peer (as the flow's home or owner, or to be relayed or spilled), and received from it.",
+    sides: 'node',
+    events: [],
+    read: (input) =>
+      input.peers.flatMap((node): readonly Sample[] => {
+        const row = input.generation.nodeRows.findIndex(({ id }) => id === node.id)
+        const pop = input.fleet.pops.find(({ id }) => id === node.popId)?.name ?? ''
+        const of = betweenOf(input.counters, input.table.length, input.generation, row)
+        return (['sent', 'received'] as const).map((direction) => [
+          { peer: node.name, pop, direction },
+          of[direction],
+        ])
+      }),
+  },
   gauge(
     'filled',
     [],

@@ -20,6 +20,8 @@ export const METRICS_TO_DO: Readonly<Record<string, string>> = {
   peer_reports_filled: '0 for minutes: look at that node',
   peer_round_trip_seconds: 'far above usual: the path between the PoPs has changed',
   peer_unacknowledged_batches: 'high all the time: loss towards the peer, or a peer that is busy',
+  peer_packets_total:
+    'its rate: what this PoP sends on to another. Lasting without spill: routes alternate; `steadycast observe`',
   peer_protocol_version: 'differs between peers: finish the upgrade',
   peer_fleet_differs:
     '1 for longer than a change of the file takes: copy one file to all nodes, `systemctl reload steadycast`',

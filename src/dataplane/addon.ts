@@ -10,7 +10,7 @@ import type { PcapHandle, RawExplanation } from './explanation.js'
 import type { ObserverHandle, ObserverSettings, RawObservation } from './observation.js'
 
 /** SC_NATIVE_ABI of native/napi.c. */
-const ABI = 4
+const ABI = 5
 const ADDON_PATH = fileURLToPath(new URL('../../native/build/steadycast.node', import.meta.url))
 
 /** SC_PACKET_MAX of native/limits.h. */

@@ -7,7 +7,7 @@ import { fleetDigest } from '../fleet/digest.js'
 import { MAX_SLOTS, MAX_TABLES } from '../fleet/limits.js'
 import { MAGLEV_EMPTY, maglevSize } from '../fleet/maglev.js'
 import { MaglevTables } from '../fleet/maglev-tables.js'
-import type { Backend, Fleet, Service } from '../fleet/model.js'
+import type { Backend, Fleet, FleetNode, Service } from '../fleet/model.js'
 import { AS_CONFIGURED, type Readiness } from '../fleet/readiness.js'
 
 const MAGIC = 0x33474353
@@ -30,6 +30,8 @@ const SERVICE_SILENT = 4
 
 /** SC_TRAFFIC_COUNT of native/node.h. */
 const TRAFFIC_COUNT = 3
+/** SC_CENSUS_COUNT. */
+const CENSUS_COUNT = 4
 
 export interface Key {
   readonly id: number
@@ -58,6 +60,8 @@ export interface Generation {
   readonly serviceRows: readonly Service[]
   /** In the order of the backend rows and so of their counters. */
   readonly backendRows: readonly Backend[]
+  /** In the order of the node rows and so of their counters. */
+  readonly nodeRows: readonly FleetNode[]
   readonly tables: readonly ServiceSlots[]
   /** Services that go by the table of another one of their pool, for want of room (MAX_TABLES, MAX_SLOTS). */
   readonly sharing: readonly string[]
@@ -100,6 +104,25 @@ export function backendFlows(
   row: number,
 ): number {
   return backendCensus(counters, fixed, generation, row).flows
+}
+
+/** Clients' packets in encapsulation between this node and another: enum sc_between of native/node.h. */
+export interface Between {
+  readonly sent: number
+  readonly received: number
+}
+
+/** With the node of that row. */
+export function betweenOf(
+  counters: BigUint64Array,
+  fixed: number,
+  { serviceRows, backendRows }: Generation,
+  row: number,
+): Between {
+  const before = TRAFFIC_COUNT * (serviceRows.length + backendRows.length)
+  const first = fixed + before + CENSUS_COUNT * backendRows.length + 2 * row
+  const at = (what: number) => Number(counters[first + what] ?? 0n)
+  return { sent: at(0), received: at(1) }
 }
 
 export interface Traffic {
@@ -210,6 +233,7 @@ export function packGeneration(
     digest,
     serviceRows: rows.map(({ service }) => service),
     backendRows: backends,
+    nodeRows: nodes,
     tables: fleet.services.map((service) => {
       const slots = tables[ofService.get(service.name) ?? 0] ?? NO_SLOTS
       return countSlots(service, slots, popId, backends)

@@ -1,6 +1,9 @@
-// The fleet as a graph of this node's view: PoPs as boxes, nodes in them, and lines from this node to its peers. Called by
+// The fleet as a graph of this node's view: PoPs as boxes, nodes in them, and lines from this node to its peers, the wider
+// the more goes between them. Called by
 // main.ts. Guarantees: the boxes are lists that say by themselves what the lines show, to whoever does not see these.
 
+import type { PeerStatus } from '../status/model.js'
+import type { PeerRates } from '../status/rates.js'
 import { durationWords, per } from '../terminal/table.js'
 import { keyed, type Mark, make, makeMark, makeSvg, setAttribute, setMark, setText } from './dom.js'
 import type { View } from './history.js'
@@ -14,6 +17,8 @@ export interface FleetRow {
   readonly note: string
   readonly mark: Mark
   readonly own: boolean
+  /** Of the line to it: 0, nothing goes there or comes from there, to 3. */
+  readonly weight: number
 }
 
 export interface FleetPop {
@@ -33,26 +38,48 @@ export function fleetOf(view: View): readonly FleetPop[] {
   return [...names].map((name) => {
     const own = name === status.pop
     const peers = status.peers.filter(({ pop }) => pop === name)
-    const rows = peers.map(
-      (peer): FleetRow => ({
+    const rows = peers.map((peer): FleetRow => {
+      const rates = view.rates.peers.get(peer.name) ?? QUIET
+      return {
         name: peer.name,
-        note: peer.up ? `${peerWord(peer)}, ${roundTrip(peer)}` : 'down',
+        note: `${peer.up ? `${peerWord(peer)}, ${roundTrip(peer)}` : 'down'}${exchanged(rates)}`,
         mark: peerMark(peer),
         own: false,
-      }),
-    )
+        weight: weightOf(rates),
+      }
+    })
     return {
       name,
       note: popNote(view, name),
-      rows: [...(own ? [selfRow(view)] : []), ...(summed ? sumOf(rows) : rows)],
+      rows: [...(own ? [selfRow(view)] : []), ...(summed ? sumOf(view, peers, rows) : rows)],
       traffic: own ? trafficOf(view) : [],
     }
   })
 }
 
+const QUIET: PeerRates = { sent_per_s: 0, received_per_s: 0 }
+
+/** What goes between this node and another, or nothing. */
+function exchanged({ sent_per_s, received_per_s }: PeerRates): string {
+  const sent = sent_per_s > 0 ? `, ⇢ ${per(sent_per_s)}/s` : ''
+  return received_per_s > 0 ? `${sent}, ⇠ ${per(received_per_s)}/s` : sent
+}
+
+/** One more with every tenfold, from a hundred packets a second on. */
+function weightOf({ sent_per_s, received_per_s }: PeerRates): number {
+  const both = sent_per_s + received_per_s
+  return both === 0 ? 0 : Math.min(3, Math.max(1, Math.floor(Math.log10(both))))
+}
+
 function selfRow({ status }: View): FleetRow {
   const { word, word_since_s, publication, worker } = status
-  const row = (note: string, mark: Mark): FleetRow => ({ name: status.node, note, mark, own: true })
+  const row = (note: string, mark: Mark): FleetRow => ({
+    name: status.node,
+    note,
+    mark,
+    own: true,
+    weight: 0,
+  })
   if (worker.error !== null) return row('worker ended', 'bad')
   if (!publication.filled) return row('filling', 'half')
   const since = word_since_s === null ? '' : ` for ${durationWords(word_since_s)}`
@@ -66,13 +93,28 @@ function selfRow({ status }: View): FleetRow {
   }
 }
 
-function sumOf(rows: readonly FleetRow[]): readonly FleetRow[] {
+function sumOf(
+  { rates }: View,
+  peers: readonly PeerStatus[],
+  rows: readonly FleetRow[],
+): readonly FleetRow[] {
   if (rows.length === 0) return []
   const well = rows.filter(({ mark }) => mark === 'good').length
   const mark = well === rows.length ? 'good' : well === 0 ? 'bad' : 'warn'
   const down = rows.filter(({ mark }) => mark === 'bad').map(({ name }) => name)
-  const note = down.length === 0 ? '' : `down: ${down.join(', ')}`
-  return [{ name: `${well} of ${rows.length} nodes up`, note, mark, own: false }]
+  const of = peers.map(({ name }) => rates.peers.get(name) ?? QUIET)
+  const sum: PeerRates = {
+    sent_per_s: of.reduce((total, { sent_per_s }) => total + sent_per_s, 0),
+    received_per_s: of.reduce((total, { received_per_s }) => total + received_per_s, 0),
+  }
+  const notes = [
+    ...(down.length === 0 ? [] : [`down: ${down.join(', ')}`]),
+    exchanged(sum).slice(2),
+  ]
+  const note = notes.filter((text) => text !== '').join(', ')
+  return [
+    { name: `${well} of ${rows.length} nodes up`, note, mark, own: false, weight: weightOf(sum) },
+  ]
 }
 
 function popNote({ status }: View, name: string): string {
@@ -128,14 +170,16 @@ export class FleetView {
       key: row.getAttribute('data-row') ?? '',
       d: pathBetween(self, row, frame),
       mark: row.querySelector('.mark')?.getAttribute('data-mark') ?? 'idle',
+      weight: row.getAttribute('data-weight') ?? '0',
     }))
     keyed(
       this.#lines,
       lines,
       ({ key }) => key,
       () => makeSvg('path'),
-      (path, { d, mark }) => {
+      (path, { d, mark, weight }) => {
         setAttribute(path, 'd', d)
+        setAttribute(path, 'data-weight', weight)
         setAttribute(path, 'data-mark', mark)
       },
     )
@@ -161,8 +205,9 @@ function updateBox(box: Element, pop: FleetPop): void {
     ({ name, own }) => (own ? 'own' : name),
     () =>
       make('li', {}, makeMark(), make('span', { class: 'name' }), make('span', { class: 'note' })),
-    (row, { name, note, mark }) => {
+    (row, { name, note, mark, weight }) => {
       setAttribute(row, 'data-row', `${pop.name} ${name}`)
+      setAttribute(row, 'data-weight', `${weight}`)
       const [sign, first, second] = [...row.children]
       if (sign !== undefined) setMark(sign, mark)
       if (first !== undefined) setText(first, name)

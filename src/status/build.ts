@@ -3,7 +3,7 @@
 
 import type { AnnounceReport } from '../announce/report.js'
 import type { CounterInfo, WorkerStatus } from '../dataplane/addon.js'
-import { backendCensus, type Generation, trafficOf } from '../dataplane/generation.js'
+import { backendCensus, betweenOf, type Generation, trafficOf } from '../dataplane/generation.js'
 import { digestText } from '../fleet/digest.js'
 import { servedElsewhere } from '../fleet/elsewhere.js'
 import type { Fleet, FleetNode, Pop, Service } from '../fleet/model.js'
@@ -144,13 +144,22 @@ function dropsOf({ table, counters }: StatusInput): readonly DropStatus[] {
     .sort((a, b) => b.packets - a.packets)
 }
 
-function peersOf({ whole, self, worker, generation }: StatusInput): readonly PeerStatus[] {
+function peersOf({
+  whole,
+  self,
+  worker,
+  generation,
+  counters,
+  table,
+}: StatusInput): readonly PeerStatus[] {
   const seen = new Map(worker.view?.peers.map((peer) => [peer.nodeId, peer]))
   return whole.pops.flatMap((pop) =>
     pop.nodes
       .filter(({ id }) => id !== self.id)
       .map(({ id, name, address }): PeerStatus => {
         const peer = seen.get(id)
+        const row = generation.nodeRows.findIndex((node) => node.id === id)
+        const between = betweenOf(counters, table.length, generation, row)
         const rtt = peer?.rttUs ?? null
         return {
           name,
@@ -163,6 +172,8 @@ function peersOf({ whole, self, worker, generation }: StatusInput): readonly Pee
           version: peer?.version ?? 0,
           round_trip_ms: rtt === null ? null : rtt / 1000,
           unacknowledged_batches: peer?.unacked ?? 0,
+          packets_sent: between.sent,
+          packets_received: between.received,
           same_fleet:
             peer === undefined || !peer.up || peer.fleetDigest === 0
               ? null

@@ -34,6 +34,10 @@ export interface PeerStatus {
   readonly version: number
   readonly round_trip_ms: number | null
   readonly unacknowledged_batches: number
+  /** Clients' packets that this node has sent it in encapsulation (to the flow's home or owner, or to be relayed), and got
+   * from it so. */
+  readonly packets_sent: number
+  readonly packets_received: number
   /** Whether its fleet file says the same as this node's; null: not known. */
   readonly same_fleet: boolean | null
 }

@@ -10,6 +10,11 @@ export interface TrafficRates {
   readonly new_flows_per_s: number
 }
 
+export interface PeerRates {
+  readonly sent_per_s: number
+  readonly received_per_s: number
+}
+
 export interface NodeRates {
   readonly node: string
   readonly pop: string
@@ -29,6 +34,8 @@ export interface NodeRates {
   readonly services: readonly TrafficRates[]
   /** Of this node's PoP and those that are delivered from here; the busiest first. */
   readonly backends: readonly (TrafficRates & { readonly state: string; readonly flows: number })[]
+  /** Clients' packets to and from other nodes, by name. */
+  readonly peers: ReadonlyMap<string, PeerRates>
   /** The most frequent first. */
   readonly drops: readonly { readonly reason: string; readonly packets_per_s: number }[]
 }
@@ -89,6 +96,18 @@ export function ratesBetween(
         (a, b) =>
           b.packets_per_s - a.packets_per_s || b.flows - a.flows || a.name.localeCompare(b.name),
       ),
+    peers: new Map(
+      after.peers.map(({ name, packets_sent, packets_received }) => {
+        const then = from?.peers.find((peer) => peer.name === name)
+        return [
+          name,
+          {
+            sent_per_s: rate(packets_sent, then?.packets_sent),
+            received_per_s: rate(packets_received, then?.packets_received),
+          },
+        ]
+      }),
+    ),
     drops: after.drops
       .map(({ reason, packets: now }) => ({
         reason,

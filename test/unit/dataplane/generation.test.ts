@@ -178,7 +178,7 @@ t.test(
     const view = new DataView(blob.buffer)
     t.equal(view.getUint32(20, true), 3, 'two pools, and a table more')
     t.equal(view.getUint32(24, true), 2 * 65537, 'the table of web and web2 is there once')
-    const atBackends = 40 + 2 * 24 + 2 * 24
+    const atBackends = 48 + 2 * 24 + 2 * 24
     t.same(
       backendRows.map((_, row) => view.getUint8(atBackends + row * 32 + 25)),
       [0, 2, 0, 0, 0],
@@ -256,7 +256,7 @@ t.test(
       const start = (generation: Uint8Array) =>
         loadAddon().newNode({ generation, bootId: 1n, flowEntries: 1024 })
       const { counters } = start(blob)
-      t.equal(counters.length, loadAddon().counterTable().length + 3 * 3 + 5 * (3 + 4))
+      t.equal(counters.length, loadAddon().counterTable().length + 3 * 3 + 5 * (3 + 4) + 2 * 2)
       t.throws(() => start(blob.subarray(0, blob.length - 2)))
     }
   },

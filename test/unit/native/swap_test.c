@@ -410,12 +410,17 @@ TEST("peers keep their sessions when nodes change their rows, and what each of t
 	for (int i = 1; i < 4; i++)
 		boot[i] = f.node[0]->peers[i].boot;
 	f.node[0]->peers[2].unreached = 1;
+	for (int i = 0; i < 4 * SC_BETWEEN_COUNT; i++)
+		f.node[0]->counts.between[i] = 100 + (uint64_t)i;
 	rows = NODES_REVERSED;
 	fleet_reload(&f);
 	for (int i = 1; i < 4; i++) {
 		CHECK_EQ(f.node[0]->peers[3 - i].boot, boot[i]);
 		CHECK_EQ(f.node[0]->peers[3 - i].row, 3 - i);
 		CHECK(f.node[0]->peers[3 - i].alive);
+		for (int way = 0; way < SC_BETWEEN_COUNT; way++)
+			CHECK_EQ(f.node[0]->counts.between[(3 - i) * SC_BETWEEN_COUNT + way],
+				 100 + (uint64_t)(i * SC_BETWEEN_COUNT + way));
 	}
 	CHECK_EQ(f.node[0]->peers[1].unreached, 0);
 	fleet_run(&f, 5 * SC_S);

@@ -78,6 +78,40 @@ TEST("a FORWARD of UDP goes to the backend that it names, whatever Maglev would 
 	end(&f);
 }
 
+static uint64_t between(const struct fleet *f, int i, int other, enum sc_between way)
+{
+	return f->node[i]->counts.between[other * SC_BETWEEN_COUNT + (int)way];
+}
+
+TEST("what goes between two nodes is counted by both, whatever the verb")
+{
+	struct fleet f;
+	uint64_t sums[2] = { 0, 0 };
+
+	begin(&f, 2, 2);
+	for (uint16_t port = 1; port <= 40; port++) {
+		fleet_client(&f, 1, 1, CLIENT, port, SYN, 0);
+		fleet_client(&f, 1, 2, CLIENT, port, ACK, 0);
+		fleet_run(&f, 20 * SC_MS);
+		fleet_client(&f, 2, 1, CLIENT, port, ACK, 0);
+	}
+	for (int i = 0; i < f.n; i++) {
+		uint64_t sent = 0;
+
+		for (int k = 0; k < f.n; k++) {
+			CHECK_EQ(between(&f, i, k, SC_BETWEEN_SENT), between(&f, k, i, SC_BETWEEN_RECEIVED));
+			sent += between(&f, i, k, SC_BETWEEN_SENT);
+		}
+		CHECK_EQ(between(&f, i, i, SC_BETWEEN_SENT), 0);
+		CHECK_EQ(sent, count(&f, i, SC_C_asked) + count(&f, i, SC_C_forwarded) + count(&f, i, SC_C_relayed) +
+				       count(&f, i, SC_C_spilled));
+		sums[i / 2] += sent;
+	}
+	CHECK(sums[0] > 20);
+	CHECK(sums[1] >= 40);
+	end(&f);
+}
+
 TEST("what a PoP without a ready backend cannot begin is handed on once: TCP, UDP and pings, and not back again")
 {
 	for (int ready = 0; ready < 2; ready++) {

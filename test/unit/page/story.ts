@@ -178,6 +178,11 @@ export function storyAt(s: number, more: Made = {}): StatusDocument {
       no_service: 1_204 + 3 * s,
       bad_checksum: 12,
     },
+    between: {
+      'ams-2': { sent: share(0.5), received: share(0.48) },
+      'fra-1': { sent: share(0.21), received: summed(s, (second) => 31 * waves(second)) },
+      'nyc-1': { sent: share(0.004), received: 0 },
+    },
     backends: {
       'ams-web-1': backend(0.31, 12_882),
       'ams-web-2': backend(0.37, 15_310),

@@ -2,7 +2,7 @@
 
 import { parseFleet } from '../../../src/config/fleet-file.js'
 import { loadAddon, type NodeView, type PeerView } from '../../../src/dataplane/addon.js'
-import { packGeneration } from '../../../src/dataplane/generation.js'
+import { type Between, packGeneration } from '../../../src/dataplane/generation.js'
 import type { Fleet } from '../../../src/fleet/model.js'
 import { AS_CONFIGURED } from '../../../src/fleet/readiness.js'
 import type { Said } from '../../../src/operator/store.js'
@@ -56,6 +56,8 @@ export interface Made {
   /** Names of peers whose fleet file is another. */
   readonly otherFiles?: readonly string[]
   /** By name of the peer. */
+  readonly between?: Readonly<Record<string, Between>>
+  /** By name of the peer. */
   readonly rttUs?: Readonly<Record<string, number>>
   readonly busyUs?: number
   /** By name of the counter, or of the backend. */
@@ -88,9 +90,11 @@ export function makeStatus(made: Made = {}): StatusDocument {
     weightOf: (service, backend) =>
       spoken.has(backend.id) ? 0 : AS_CONFIGURED.weightOf(service, backend),
   })
-  const { serviceRows, backendRows } = generation
+  const { serviceRows, backendRows, nodeRows } = generation
   const rows = serviceRows.length + backendRows.length
-  const counters = new BigUint64Array(table.length + 3 * rows + 4 * backendRows.length)
+  const counters = new BigUint64Array(
+    table.length + 3 * rows + 4 * backendRows.length + 2 * nodeRows.length,
+  )
   const setTraffic = (row: number, { packets = 0, bytes = 0, newFlows = 0 }: BackendCounts) => {
     counters.set([packets, bytes, newFlows].map(BigInt), table.length + 3 * row)
   }
@@ -110,6 +114,13 @@ export function makeStatus(made: Made = {}): StatusDocument {
       counters[table.length + 3 * rows + i * backendRows.length + row] = BigInt(value ?? 0)
     })
     setTraffic(serviceRows.length + row, of)
+  }
+  for (const [name, { sent, received }] of Object.entries(made.between ?? {})) {
+    const row = nodeRows.findIndex((one) => one.name === name)
+    counters.set(
+      [BigInt(sent), BigInt(received)],
+      table.length + 3 * rows + 4 * backendRows.length + 2 * row,
+    )
   }
   const peers = fleet.pops.flatMap(({ id, nodes, backends }) =>
     nodes

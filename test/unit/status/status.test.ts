@@ -233,11 +233,13 @@ t.test(
       ...BUSY,
       counters: { ...BUSY.counters, ingress_packets: 4200, misrouted_home: 440, uncertain: 29 },
       backends: { ...BUSY.backends, 'ams-web-1': { packets: 1500, owned: 13 } },
+      between: { 'nyc-1': { sent: 50, received: 8 } },
     }
     const rates = ratesBetween(makeStatus(BUSY), makeStatus(later), 2)
     t.equal(rates.ingress_per_s, 100)
     t.equal(rates.misrouted_share, 0.35)
     t.equal(rates.dropped_per_s, 10)
+    t.same(rates.peers.get('nyc-1'), { sent_per_s: 25, received_per_s: 4 })
     t.same(rates.drops, [{ reason: 'uncertain', packets_per_s: 10 }])
     t.match(rates.backends, [
       { name: 'ams-web-1', packets_per_s: 250, flows: 13 },
