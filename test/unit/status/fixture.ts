@@ -90,6 +90,7 @@ export function makeStatus(made: Made = {}): StatusDocument {
     weightOf: (service, backend) =>
       spoken.has(backend.id) ? 0 : AS_CONFIGURED.weightOf(service, backend),
   })
+  const inForce = made.more?.generation ?? generation
   const { serviceRows, backendRows, nodeRows } = generation
   const rows = serviceRows.length + backendRows.length
   const counters = new BigUint64Array(
@@ -137,7 +138,7 @@ export function makeStatus(made: Made = {}): StatusDocument {
           unacked: 0,
           draining: false,
           silent: false,
-          fleetDigest: made.otherFiles?.includes(peer.name) ? 1 : generation.digest,
+          fleetDigest: made.otherFiles?.includes(peer.name) ? 1 : inForce.digest,
           unserved: serviceRows.flatMap(({ pool }, row) =>
             backends.some((one) => one.pool === pool && one.weight > 0) ? [] : [row],
           ),
