@@ -81,7 +81,9 @@ export class Health {
       sourceOf: (service, backend) => {
         const up = this.#checker.statusOf(service, backend)?.state === 'up'
         const ready = backend.weight > 0 && this.#wordOf(backend) === 'ready'
-        return up && ready ? probes.sourceOf(service, backend) : undefined
+        // A node that drains is to have no new connections, its own included.
+        const stays = this.#words.node === 'ready'
+        return up && ready && stays ? probes.sourceOf(service, backend) : undefined
       },
       changed: (news) => {
         probes.changed(news)

@@ -418,6 +418,22 @@ t.test('a backend that its check finds down, or that drains, is not probed', asy
   t.match(w.health.report().backends, [{ path: 'unknown' }, { path: 'unknown' }, { path: 'up' }])
 })
 
+t.test('a node that drains probes nothing, and goes on when it is back', async (t) => {
+  const w = world(t, [WEB])
+  await w.time.pass(10_000)
+  w.words = { ...w.words, node: 'draining' }
+  w.health.look()
+  await w.time.pass(3000)
+  const [{ counts } = { counts: new Map() }] = w.health.probeCounts
+  const before = counts.get('success')
+  await w.time.pass(30_000)
+  t.equal(counts.get('success'), before)
+  t.same(w.health.report().probes, [])
+  w.words = { ...w.words, node: 'ready' }
+  await w.time.pass(5000)
+  t.match(w.health.report().probes, [{ ok: true }])
+})
+
 t.test(
   'many backends share the probes of a second, and one that fails is looked at often',
   async (t) => {
