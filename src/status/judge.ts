@@ -144,10 +144,19 @@ function ofBackends({ backends, pop }: Judged): readonly Reason[] {
   ]
 }
 
-function ofPeers({ peers, publication }: Judged): readonly Reason[] {
+/** Drops that say why a peer is not heard though its messages arrive. */
+const REFUSALS: readonly string[] = ['unknown_key', 'bad_tag', 'other_seed']
+
+function ofPeers({ peers, publication, drops }: Judged): readonly Reason[] {
   const silent = peers.filter(({ up }) => !up).map(({ name, pop }) => `${name} of PoP ${pop}`)
   if (silent.length > 0) {
-    return [degraded(`${count(silent.length, 'peer')} not heard: ${listed(silent)}`)]
+    const refused = drops.filter(({ reason }) => REFUSALS.includes(reason))
+    const why = refused.map(({ reason, packets }) => `${reason} ${packets}`)
+    const hint =
+      why.length === 0
+        ? ''
+        : `; messages were refused (${listed(why)}): compare the keys and hash_seed, "steadycast doctor"`
+    return [degraded(`${count(silent.length, 'peer')} not heard: ${listed(silent)}${hint}`)]
   }
   if (publication.filled && !publication.certain) {
     return [

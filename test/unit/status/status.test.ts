@@ -89,6 +89,9 @@ t.test('every way to be other than well has its sentence', async (t) => {
   t.match(reasonsOf({ more: { reload: { successful: false, lastSuccessMs: 0 } } }), [
     /^DEGRADED: the last reload was refused/,
   ])
+  t.match(reasonsOf({ down: ['nyc-1'], counters: { bad_tag: 7 } }), [
+    /^DEGRADED: 1 peer not heard: nyc-1 of PoP nyc; messages were refused \(bad_tag 7\): compare the keys/,
+  ])
   t.match(reasonsOf({ otherFiles: ['nyc-1'] }), [
     /^DEGRADED: another fleet file than here is in force at nyc-1: /,
   ])
