@@ -7,7 +7,21 @@ import { replyFindings } from './checks-backend.js'
 import type { Facts, Finding } from './facts.js'
 import { bad, type Check, ok } from './finding.js'
 
-export const nodeChecks: readonly Check[] = [precondition, vipRules, vipAddresses, localReplies]
+export const nodeChecks: readonly Check[] = [
+  precondition,
+  vipRules,
+  vipAddresses,
+  localReplies,
+  announcing,
+]
+
+function announcing({ live, fleet }: Facts): readonly Finding[] {
+  if (fleet.announce === undefined || live === null) return []
+  const { announceTrouble: trouble } = live
+  if (trouble === undefined) return ok('announce', 'the routing daemon does what it is told')
+  const todo = 'docs/announcing.md, "what goes wrong", has the usual reasons'
+  return [bad('announce', 'wrong', `the routing daemon: ${trouble}`, todo)]
+}
 
 function precondition({ precondition: refused }: Facts): readonly Finding[] {
   if (refused === undefined)

@@ -61,6 +61,8 @@ export interface LiveFact {
   readonly fleetDigest: string | undefined
   /** By name; none of a backend side. `sameFleet`: null when the peer has not said. */
   readonly peers: ReadonlyMap<string, { readonly up: boolean; readonly sameFleet: boolean | null }>
+  /** Why the routing daemon does not do what it is told; undefined: it does, or nothing is announced. */
+  readonly announceTrouble: string | undefined
   /** Drops by reason: since the start, and during the look. */
   readonly drops: ReadonlyMap<string, { readonly total: number; readonly now: number }>
 }

@@ -37,6 +37,7 @@ export async function gatherLive(
       healthy: health.ok && status?.value.health.state !== 'down',
       why: health.ok ? (status?.value.health.reasons[0] ?? '') : health.why,
       fleetDigest: status?.value.fleet_digest,
+      announceTrouble: status?.value.announcements?.trouble ?? undefined,
       peers: new Map(
         status?.value.peers.map(({ name, up, same_fleet }) => [
           name,

@@ -18,6 +18,7 @@ const live: LiveFact = {
   healthy: true,
   why: 'ok',
   fleetDigest: 'abc',
+  announceTrouble: undefined,
   peers: new Map([[b.name, { up: true, sameFleet: true }]]),
   drops: drops(),
 }
@@ -107,6 +108,18 @@ t.test('each sign that files differ names the reason', async (t) => {
   const past = new Map([['bad_tag', { total: 9, now: 0 }]])
   t.same(unwell({ live: { ...live, drops: past } }), [], 'what is over is no fault')
 })
+
+t.test(
+  'a routing daemon that does not do as told is named, where the node announces',
+  async (t) => {
+    const announce = { prefixes: [] } as unknown as NonNullable<Facts['fleet']['announce']>
+    const announcing = { fleet: { ...fleet, announce } }
+    const troubled = { ...live, announceTrouble: 'BIRD does not answer: it hangs' }
+    t.same(unwell(announcing), [])
+    t.same(unwell({ ...announcing, live: troubled }), ['announce wrong'])
+    t.same(unwell({ live: troubled }), [], 'it announces nothing')
+  },
+)
 
 t.test('a port that no rule here narrows may be open to strangers', async (t) => {
   t.same(unwell({ firewall: { drops: [], mentions: false } }), ['strangers unknown'])
