@@ -2,7 +2,8 @@
 // `backend`, at the start and for each reload. Guarantees: all problems are told, each on its line, before the closing
 // sentence.
 
-import { loadFleet } from '../config/fleet-file.js'
+import { loadFleetAside } from '../config/aside.js'
+import { type FleetResult, loadFleet } from '../config/fleet-file.js'
 import { loadKeys } from '../config/keys.js'
 import { count, formatProblem, type Problem } from '../config/problem.js'
 import { didYouMean } from '../config/suggest.js'
@@ -16,8 +17,17 @@ import type { Log } from './log.js'
 /** Tells what is wrong with a file. */
 type Refuse = (path: string, problems: readonly Problem[]) => never
 
-export function readFleet(path: string, log: Log, refuse: Refuse): Fleet {
-  const result = loadFleet(path)
+/** At the start. */
+export function readFleet(path: string, log: Log): Fleet {
+  return accepted(loadFleet(path), path, log, refuseStart)
+}
+
+/** At a reload: whatever the file is, the process goes on meanwhile. */
+export async function rereadFleet(path: string, log: Log): Promise<Fleet> {
+  return accepted(await loadFleetAside(path), path, log, refuseReload(log))
+}
+
+function accepted(result: FleetResult, path: string, log: Log, refuse: Refuse): Fleet {
   if (!result.ok) return refuse(path, result.problems)
   for (const warning of result.warnings) log.warn(formatProblem(warning))
   return result.fleet

@@ -12,7 +12,14 @@ import type { Readiness } from '../fleet/readiness.js'
 import type { RoutingNeeds } from '../host/preconditions.js'
 import type { Vip } from '../host/vip-routing.js'
 import { UserError } from './errors.js'
-import { findNamed, readFleet, readKeys, refuseReload, refuseStart } from './fleet-input.js'
+import {
+  findNamed,
+  readFleet,
+  readKeys,
+  refuseReload,
+  refuseStart,
+  rereadFleet,
+} from './fleet-input.js'
 import type { Log } from './log.js'
 
 /** What the files say. */
@@ -36,15 +43,19 @@ export interface NodePlan extends NodeOutline {
   readonly generation: Generation
 }
 
-export function readNodeFiles(
-  path: string,
-  node: string,
-  log: Log,
-  occasion: 'start' | 'reload',
-): NodeFiles {
-  const refuse = occasion === 'start' ? refuseStart : refuseReload(log)
-  const fleet = readFleet(path, log, refuse)
-  const keys = readKeys(fleet.keyFile, log, refuse)
+/** At the start. */
+export function readNodeFiles(path: string, node: string, log: Log): NodeFiles {
+  const fleet = readFleet(path, log)
+  return filesOf(fleet, readKeys(fleet.keyFile, log, refuseStart), path, node)
+}
+
+/** At a reload. */
+export async function rereadNodeFiles(path: string, node: string, log: Log): Promise<NodeFiles> {
+  const fleet = await rereadFleet(path, log)
+  return filesOf(fleet, readKeys(fleet.keyFile, log, refuseReload(log)), path, node)
+}
+
+function filesOf(fleet: Fleet, keys: readonly Key[], path: string, node: string): NodeFiles {
   const what = { noun: 'node', option: '--node', path }
   const { found, pop } = findNamed(fleet, ({ nodes }) => nodes, what, node)
   return { fleet, keys, self: found, pop }

@@ -49,6 +49,7 @@ import {
   planDifferences,
   readNodeFiles,
   requireSameNode,
+  rereadNodeFiles,
   routingNeeds,
 } from '../node-plan.js'
 import { PartlyReloaded } from '../reloads.js'
@@ -119,7 +120,7 @@ class Node {
   read(): void {
     const { config, node, device, admin } = this.options
     const { log, reloads } = this.context
-    const files = readNodeFiles(config, node, log, 'start')
+    const files = readNodeFiles(config, node, log)
     const path = this.#state.departedPath
     const { memory, doubt } = readPopMemory(path, Date.now())
     if (doubt !== undefined) log.warn(`${path} is ignored: ${doubt}`)
@@ -292,8 +293,8 @@ class Node {
   async #reload(): Promise<readonly string[]> {
     const { config, node } = this.options
     const { log } = this.context
+    const files = await rereadNodeFiles(config, node, log)
     const before = this.#plan
-    const files = readNodeFiles(config, node, log, 'reload')
     requireSameNode(before, files)
     this.#admin.reload(files)
     const next = this.#outlineOf(files, before.departed, before.pop.backends)
