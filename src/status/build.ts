@@ -180,13 +180,15 @@ function servicesOf(input: StatusInput): readonly ServiceStatus[] {
     )
     const report = health?.services.find((one) => one.service === service.name)
     const members = membersOf(input, service)
+    const takers = members.filter(({ slots }) => slots > 0).length
+    const ready = report?.ready ?? takers
     return {
       name: service.name,
       vip: service.vip,
       ports: service.ports,
       protocol: service.protocol,
       pool: service.pool,
-      ready: report?.ready ?? members.filter(({ slots }) => slots > 0).length,
+      ready,
       configured: report?.configured ?? members.length,
       elsewhere: servedElsewhere(
         service,
@@ -194,6 +196,7 @@ function servicesOf(input: StatusInput): readonly ServiceStatus[] {
         whole.pops.filter(({ id }) => id !== pop.id),
         worker.view?.peers ?? [],
       ).map(({ name }) => name),
+      to_all: ready === 0 && takers > 0,
       new_flows: rows.reduce((sum, { newFlows }) => sum + newFlows, 0),
       packets: rows.reduce((sum, { packets }) => sum + packets, 0),
       bytes: rows.reduce((sum, { bytes }) => sum + bytes, 0),

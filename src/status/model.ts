@@ -49,6 +49,8 @@ export interface ServiceStatus {
   readonly configured: number
   /** Names of other PoPs that say they serve it. */
   readonly elsewhere: readonly string[]
+  /** No backend is up, here or elsewhere: new connections go to all of its backends here, in case the checks are wrong. */
+  readonly to_all: boolean
   readonly new_flows: number
   readonly packets: number
   readonly bytes: number

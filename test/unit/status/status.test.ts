@@ -115,6 +115,18 @@ t.test(
   },
 )
 
+t.test('of connections that go to all backends because every check fails nobody says that they are dropped', async (t) => {
+  const health = {
+    backends: [],
+    services: [{ service: 'dns', ready: 0, configured: 1 }],
+    probes: [],
+    unprobed: [],
+  }
+  t.same(reasonsOf({ more: { health } }), [
+    'DOWN: service dns has no ready backend in PoP ams (0 of 1), nor has another PoP one: new connections go to all its backends, in case the checks are wrong',
+  ])
+})
+
 t.test('health, probes and announcements are told when there are reports of them', async (t) => {
   const fleet = fleetOf()
   const backend = fleet.pops[0]?.backends[0]
