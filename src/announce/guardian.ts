@@ -3,6 +3,7 @@
 // for HANG_TICKS of its own ticks (a machine that pauses altogether is no hang); ends by itself when there is nothing left
 // to do, or when another steadycast has taken over here.
 
+import '../host/no-inspector.js'
 import { createConnection } from 'node:net'
 import { createInterface } from 'node:readline'
 import { silence } from './bird.js'

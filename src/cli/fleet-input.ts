@@ -1,8 +1,9 @@
 // Fleet file, key and names for the verbs that start something: read, or refused with every problem. Called by `run` and
 // `backend`, at the start and for each reload. Guarantees: all problems are told, each on its line, before the closing
-// sentence.
+// sentence, which has the first.
 
-import { loadFleet } from '../config/fleet-file.js'
+import { loadFleetAside } from '../config/aside.js'
+import { type FleetResult, loadFleet } from '../config/fleet-file.js'
 import { loadKeys } from '../config/keys.js'
 import { count, formatProblem, type Problem } from '../config/problem.js'
 import { didYouMean } from '../config/suggest.js'
@@ -16,8 +17,17 @@ import type { Log } from './log.js'
 /** Tells what is wrong with a file. */
 type Refuse = (path: string, problems: readonly Problem[]) => never
 
-export function readFleet(path: string, log: Log, refuse: Refuse): Fleet {
-  const result = loadFleet(path)
+/** At the start. */
+export function readFleet(path: string, log: Log): Fleet {
+  return accepted(loadFleet(path), path, log, refuseStart)
+}
+
+/** At a reload: whatever the file is, the process goes on meanwhile. */
+export async function rereadFleet(path: string, log: Log): Promise<Fleet> {
+  return accepted(await loadFleetAside(path), path, log, refuseReload(log))
+}
+
+function accepted(result: FleetResult, path: string, log: Log, refuse: Refuse): Fleet {
   if (!result.ok) return refuse(path, result.problems)
   for (const warning of result.warnings) log.warn(formatProblem(warning))
   return result.fleet
@@ -54,8 +64,9 @@ export function refuseReload(log: Log): Refuse {
       if (problem.severity === 'error') log.error(formatProblem(problem))
       else log.warn(formatProblem(problem))
     }
-    const errors = problems.filter(({ severity }) => severity === 'error')
-    throw new UserError(`${path}: ${count(errors.length, 'error')}`)
+    const [first, ...others] = problems.filter(({ severity }) => severity === 'error')
+    const rest = others.length === 0 ? '' : ` (and ${count(others.length, 'more error')})`
+    throw new UserError(first === undefined ? path : `${formatProblem(first)}${rest}`)
   }
 }
 

@@ -12,7 +12,14 @@ import type { Readiness } from '../fleet/readiness.js'
 import type { RoutingNeeds } from '../host/preconditions.js'
 import type { Vip } from '../host/vip-routing.js'
 import { UserError } from './errors.js'
-import { findNamed, readFleet, readKeys, refuseReload, refuseStart } from './fleet-input.js'
+import {
+  findNamed,
+  readFleet,
+  readKeys,
+  refuseReload,
+  refuseStart,
+  rereadFleet,
+} from './fleet-input.js'
 import type { Log } from './log.js'
 
 /** What the files say. */
@@ -36,15 +43,19 @@ export interface NodePlan extends NodeOutline {
   readonly generation: Generation
 }
 
-export function readNodeFiles(
-  path: string,
-  node: string,
-  log: Log,
-  occasion: 'start' | 'reload',
-): NodeFiles {
-  const refuse = occasion === 'start' ? refuseStart : refuseReload(log)
-  const fleet = readFleet(path, log, refuse)
-  const keys = readKeys(fleet.keyFile, log, refuse)
+/** At the start. */
+export function readNodeFiles(path: string, node: string, log: Log): NodeFiles {
+  const fleet = readFleet(path, log)
+  return filesOf(fleet, readKeys(fleet.keyFile, log, refuseStart), path, node)
+}
+
+/** At a reload. */
+export async function rereadNodeFiles(path: string, node: string, log: Log): Promise<NodeFiles> {
+  const fleet = await rereadFleet(path, log)
+  return filesOf(fleet, readKeys(fleet.keyFile, log, refuseReload(log)), path, node)
+}
+
+function filesOf(fleet: Fleet, keys: readonly Key[], path: string, node: string): NodeFiles {
   const what = { noun: 'node', option: '--node', path }
   const { found, pop } = findNamed(fleet, ({ nodes }) => nodes, what, node)
   return { fleet, keys, self: found, pop }
@@ -68,11 +79,17 @@ export function completePlan(
 
 /** Throws when a reload cannot bring this about. */
 export function requireSameNode(before: NodeFiles, after: NodeFiles): void {
+  const seeds = [before.fleet.hashSeed, after.fleet.hashSeed]
+  if (seeds[0] !== seeds[1]) {
+    const [was, is] = seeds.map((seed) => `0x${seed?.toString(16)}`)
+    throw new UserError(
+      `hash_seed was ${was} and is now ${is}, expected the same for ever: put ${was} back (a node with another seed than its peers is refused by them; with a new one all nodes would have to be stopped before the first is started, which ends all connections)`,
+    )
+  }
   const differ = [
     { what: "this node's id", from: before.self.id, to: after.self.id },
     { what: "this node's address", from: before.self.address, to: after.self.address },
     { what: "this node's PoP", from: before.pop.id, to: after.pop.id },
-    { what: 'hash_seed', from: before.fleet.hashSeed, to: after.fleet.hashSeed },
   ].filter(({ from, to }) => from !== to)
   const [first] = differ
   if (first === undefined) return

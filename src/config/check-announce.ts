@@ -6,7 +6,6 @@ import type { Announce, AnnouncedPrefix, RoutingDaemon } from '../fleet/announce
 import { durationText } from './duration.js'
 import { announcedShape, dePreferredShape, type FleetFile } from './shape.js'
 import type { Source } from './source.js'
-import { didYouMean } from './suggest.js'
 
 type AnnounceFile = NonNullable<FleetFile['announce']>
 type PrefixFile = AnnounceFile['prefixes'][number]
@@ -51,6 +50,7 @@ function checkServicesOf(
   path: readonly (string | number)[],
 ): void {
   const inside = servicesInside(file, prefix.prefix)
+  const insideSet = new Set(inside)
   if (inside.length === 0) {
     source.error(
       [...path, 'prefix'],
@@ -59,13 +59,14 @@ function checkServicesOf(
   }
   if (typeof prefix.up_when === 'string') return
   const all = file.services.map(({ name }) => name)
+  const byName = new Map(file.services.map((service) => [service.name, service]))
   for (const [index, name] of prefix.up_when.entries()) {
-    if (inside.includes(name)) continue
-    const service = file.services.find((one) => one.name === name)
+    if (insideSet.has(name)) continue
+    const service = byName.get(name)
     source.error(
       [...path, 'up_when', index],
       service === undefined
-        ? `up_when[${index}]: no service is called "${name}", expected one of this prefix${didYouMean(name, inside.length > 0 ? inside : all)}`
+        ? `up_when[${index}]: no service is called "${name}", expected one of this prefix${source.didYouMean(name, inside.length > 0 ? inside : all)}`
         : `up_when[${index}]: the VIP of service "${name}" (${service.vip.text}) is not in ${prefix.prefix}, expected a service whose VIP is`,
     )
   }

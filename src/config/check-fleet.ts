@@ -15,17 +15,25 @@ import {
 } from './drafts.js'
 import { count } from './problem.js'
 import type { Path, Source } from './source.js'
-import { didYouMean } from './suggest.js'
+
+/** False: too large for the other checks, some of which compare each with each. */
+export function checkSize(source: Source, { pops }: Drafts): boolean {
+  const nodes = pops.flatMap((pop) => pop.nodes)
+  const backends = pops.flatMap((pop) => pop.backends)
+  const within = [
+    checkLimit(source, pops, 'PoP', MAX_POPS, 'MAX_POPS'),
+    checkLimit(source, nodes, 'node', MAX_NODES, 'MAX_NODES'),
+    checkLimit(source, backends, 'backend', MAX_BACKENDS, 'MAX_BACKENDS'),
+    ...pops.map((pop) =>
+      checkLimit(source, pop.nodes, 'node', MAX_NODES_PER_POP, 'MAX_NODES_PER_POP', ' in one PoP'),
+    ),
+  ]
+  return !within.includes(false)
+}
 
 export function checkFleet(source: Source, { pops, services }: Drafts): void {
   const nodes = pops.flatMap((pop) => pop.nodes)
   const backends = pops.flatMap((pop) => pop.backends)
-  checkLimit(source, pops, 'PoP', MAX_POPS, 'MAX_POPS')
-  checkLimit(source, nodes, 'node', MAX_NODES, 'MAX_NODES')
-  checkLimit(source, backends, 'backend', MAX_BACKENDS, 'MAX_BACKENDS')
-  for (const pop of pops) {
-    checkLimit(source, pop.nodes, 'node', MAX_NODES_PER_POP, 'MAX_NODES_PER_POP', ' in one PoP')
-  }
   checkNames(source, pops, 'PoP')
   checkNames(source, nodes, 'node')
   checkNames(source, backends, 'backend')
@@ -45,20 +53,21 @@ interface Named {
   readonly name?: string | undefined
 }
 
-export function checkLimit(
+function checkLimit(
   source: Source,
   items: readonly Named[],
   noun: string,
   max: number,
   limit: string,
   where = '',
-): void {
+): boolean {
   const excess = items[max]
-  if (excess === undefined) return
+  if (excess === undefined) return true
   source.error(
     excess.path,
     `${count(items.length, noun)}${where}, expected at most ${max} (${limit})`,
   )
+  return false
 }
 
 function checkNames(source: Source, items: readonly Named[], noun: string): void {
@@ -163,7 +172,7 @@ function checkNodeOf(
   if (names.includes(undefined) || known.length === 0) return
   const other = pops.find((candidate) => candidate.nodes.some(({ name }) => name === backend.node))
   const where = other?.name === undefined ? '' : `, which is a node of PoP "${other.name}"`
-  const hint = didYouMean(backend.node, known)
+  const hint = source.didYouMean(backend.node, known)
   const message = `node: got "${backend.node}"${where}, expected a node of its PoP (${known.slice(0, 8).join(', ')})${hint}`
   source.error([...backend.path, 'node'], message)
 }

@@ -5,7 +5,6 @@ import { isLoopback } from '../fleet/address.js'
 import { MAX_POOLS, MAX_SERVICE_PORTS, MAX_TIMEOUT_SETS, MAX_VIPS } from '../fleet/limits.js'
 import type { Drafts, PopDraft, ServiceDraft } from './drafts.js'
 import type { Path, Source } from './source.js'
-import { didYouMean } from './suggest.js'
 
 export function checkServices(source: Source, drafts: Drafts): void {
   const { pops, services } = drafts
@@ -144,11 +143,12 @@ function checkFragments(source: Source, services: readonly ServiceDraft[]): void
 function checkPools(source: Source, { pops, services, poolsKnown }: Drafts): void {
   if (!poolsKnown) return
   const pools = new Set(pops.flatMap((pop) => pop.backends.map(({ pool }) => pool ?? '')))
+  const known = [...pools]
   for (const service of services) {
     const { pool, path } = service
     if (pool === undefined || pools.has(pool)) continue
     const origin = service.given('pool') ? '' : ' (none is given)'
-    const message = `pool: "${pool}"${origin} has no backend in any PoP, expected a pool with one${didYouMean(pool, pools)}`
+    const message = `pool: "${pool}"${origin} has no backend in any PoP, expected a pool with one${source.didYouMean(pool, known)}`
     source.error(service.given('pool') ? [...path, 'pool'] : path, message)
   }
 }
@@ -170,20 +170,26 @@ function checkTimeouts(source: Source, services: readonly ServiceDraft[]): void 
   }
 }
 
+/** Each service has at least one. False: too many for the other checks, some of which compare each with each. */
+export function checkPortCount(source: Source, { services }: Drafts): boolean {
+  let rows = 0
+  for (const { path, ports } of services) {
+    rows += Math.max(1, ports.length)
+    if (rows <= MAX_SERVICE_PORTS) continue
+    const message = `ports: more than ${MAX_SERVICE_PORTS} in all services, expected at most ${MAX_SERVICE_PORTS} (MAX_SERVICE_PORTS)`
+    source.error([...path, 'ports'], message)
+    return false
+  }
+  return true
+}
+
 function checkCounts(
   source: Source,
   services: readonly ServiceDraft[],
   pops: readonly PopDraft[],
 ): void {
-  let rows = 0
   const vips = new Set<string>()
-  for (const { path, ports, vip } of services) {
-    const before = rows
-    rows += ports.length
-    if (before <= MAX_SERVICE_PORTS && rows > MAX_SERVICE_PORTS) {
-      const message = `ports: more than ${MAX_SERVICE_PORTS} in all services, expected at most ${MAX_SERVICE_PORTS} (MAX_SERVICE_PORTS)`
-      source.error([...path, 'ports'], message)
-    }
+  for (const { path, vip } of services) {
     if (vip === undefined || vips.has(vip.text)) continue
     vips.add(vip.text)
     if (vips.size === MAX_VIPS + 1) {

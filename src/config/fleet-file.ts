@@ -1,6 +1,6 @@
 // The fleet file: text in, a Fleet or all its problems out. loadFleet() reads the disk, parseFleet() is pure.
-// Called by every verb that takes --config. Guarantees: all problems at once, sorted by position, each one line;
-// a Fleet that comes out needs no further check.
+// Called by every verb that takes --config. Guarantees: all problems at once (of a fleet beyond its limits those of shape
+// alone), sorted by position, each one line; a Fleet that comes out needs no further check; the time is bounded by limits.
 
 import { dirname, isAbsolute, join } from 'node:path'
 import { backendId, derivedNodeId, derivedPopId } from '../fleet/ids.js'
@@ -16,9 +16,9 @@ import type {
 } from '../fleet/model.js'
 import { checkAdmin } from './check-admin.js'
 import { announceOf, checkAnnounce } from './check-announce.js'
-import { checkFleet } from './check-fleet.js'
+import { checkFleet, checkSize } from './check-fleet.js'
 import { checkHealth, nameIn } from './check-health.js'
-import { checkServices, warnAboutServices } from './check-services.js'
+import { checkPortCount, checkServices, warnAboutServices } from './check-services.js'
 import { readDrafts } from './drafts.js'
 import { checkShape } from './issues.js'
 import { type Problem, sortProblems } from './problem.js'
@@ -56,6 +56,8 @@ export function parseFleet(text: string, fileName: string): FleetResult {
 function checkMeaning(source: Source): FleetFile | undefined {
   const file = checkShape(source)
   const drafts = readDrafts(source.value)
+  const sizes = [checkSize(source, drafts), checkPortCount(source, drafts)]
+  if (sizes.includes(false)) return undefined
   checkFleet(source, drafts)
   checkAdmin(source, drafts)
   checkServices(source, drafts)

@@ -6,13 +6,13 @@ import type { z } from 'zod'
 import { show } from './problem.js'
 import { fileShape, MAPPINGS } from './shape.js'
 import type { Path, Source } from './source.js'
-import { suggest } from './suggest.js'
 
 type Issue = z.core.$ZodIssue
 
 /** The parsed file when its shape has no fault. */
 export function checkShape(source: Source): z.output<typeof fileShape> | undefined {
-  const result = fileShape.safeParse(source.value)
+  const result = parseShape(source)
+  if (result === undefined) return undefined
   if (result.success) return result.data
   const mistyped = new Set<string>()
   for (const issue of result.error.issues) {
@@ -23,6 +23,19 @@ export function checkShape(source: Source): z.output<typeof fileShape> | undefin
     if (!mistyped.has(JSON.stringify(issue.path))) reportMisfit(source, issue)
   }
   return undefined
+}
+
+/** Zod hands the faults of a list on as arguments, for which the stack has room for some 100,000. */
+function parseShape(source: Source) {
+  try {
+    return fileShape.safeParse(source.value)
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error
+    const message =
+      'a list has so many faults that none can be told, expected a fleet file; see docs/configuration.md'
+    source.error([], message)
+    return undefined
+  }
 }
 
 function reportUnknownKeys(
@@ -36,7 +49,7 @@ function reportUnknownKeys(
   const present = valueAt(source.value, path) as Readonly<Record<string, unknown>>
   const absent = known.filter((key) => !Object.hasOwn(present, key))
   for (const key of issue.keys) {
-    const guess = suggest(key, absent)
+    const guess = source.suggest(key, absent)
     if (guess !== undefined) mistyped.add(JSON.stringify([...path, guess]))
     const hint = guess === undefined ? belongsIn(key) : `; did you mean "${guess}"?`
     const message = `unknown key ${show(key)} in ${mapping.noun}, expected ${known.join(', ')}${hint}`

@@ -1,8 +1,8 @@
 // Reads a small text file whole: bounded, strictly UTF-8, and with a problem instead of an exception.
-// Called by fleet-file.ts and keys.ts. Guarantees: never reads more than the limit, whatever the path is.
+// Called by fleet-file.ts and keys.ts. Guarantees: never reads more than the limit, and never waits, whatever the path is.
 
 import { isUtf8 } from 'node:buffer'
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 'node:fs'
 import { FILE_START, type Position, type Problem } from './problem.js'
 
 /** No such file; no permission; anything else. */
@@ -21,7 +21,9 @@ export function readText(path: string, maxBytes: number, limit: string): TextRes
     return { ok: false, cause, problem: { file: path, ...at, severity: 'error', message } }
   }
   try {
-    const { bytes, mode } = readBounded(path, maxBytes + 1)
+    const read = readBounded(path, maxBytes + 1)
+    if ('kind' in read) return refuse(`${read.kind}, expected a file`)
+    const { bytes, mode } = read
     if (bytes.length > maxBytes) {
       return refuse(`the file is too large, expected at most ${maxBytes} bytes (${limit})`)
     }
@@ -35,10 +37,15 @@ export function readText(path: string, maxBytes: number, limit: string): TextRes
   }
 }
 
-function readBounded(path: string, maxBytes: number): { bytes: Buffer; mode: number } {
-  const fd = openSync(path, 'r')
+/** What never ends, or waits for a writer, is not read. */
+function readBounded(
+  path: string,
+  maxBytes: number,
+): { bytes: Buffer; mode: number } | { kind: string } {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY)
   try {
     const stat = fstatSync(fd)
+    if (!stat.isFile()) return { kind: kindOf(stat) }
     const parts: Buffer[] = []
     let total = 0
     while (total < maxBytes) {
@@ -54,6 +61,12 @@ function readBounded(path: string, maxBytes: number): { bytes: Buffer; mode: num
   }
 }
 
+function kindOf(stat: Stats): string {
+  if (stat.isDirectory()) return 'a directory'
+  if (stat.isFIFO()) return 'a pipe'
+  return stat.isCharacterDevice() || stat.isBlockDevice() ? 'a device' : 'no file of data'
+}
+
 function failureOf(code: string): { cause: ReadFailure; message: string } {
   switch (code) {
     case 'ENOENT':
@@ -65,8 +78,8 @@ function failureOf(code: string): { cause: ReadFailure; message: string } {
         cause: 'denied',
         message: 'not readable by this user, expected permission to read it',
       }
-    case 'EISDIR':
-      return { cause: 'unusable', message: 'a directory, expected a file' }
+    case 'ENXIO':
+      return { cause: 'unusable', message: 'a socket, expected a file' }
     default:
       return { cause: 'unusable', message: `cannot be read (${code}), expected a readable file` }
   }

@@ -6,25 +6,32 @@ import {
   type Document,
   isAlias,
   isMap,
-  isPair,
   isScalar,
   Lexer,
   LineCounter,
+  type Pair,
   type ParsedNode,
   parseDocument,
   visit,
   type YAMLError,
+  type YAMLMap,
 } from 'yaml'
-import { MAX_YAML_ALIASES, MAX_YAML_DEPTH } from '../fleet/limits.js'
+import {
+  MAX_COMPARED_NAMES,
+  MAX_YAML_DEPTH,
+  MAX_YAML_TOKENS,
+  MAX_YAML_VALUES,
+} from '../fleet/limits.js'
 import { FILE_START, type Position, type Problem } from './problem.js'
+import { suggest } from './suggest.js'
+import { keyText, plainValue, type Targets, TooDeep, TooMuch, targetsOf } from './yaml-value.js'
 
 export type Path = readonly (string | number)[]
 
-/** Integers beyond Number's exact range stay bigint, and so does everything under this key. */
-const BIG_KEY = 'hash_seed'
-
 /** Of the lexer: document start, flow error, scalar ahead. They stand for no text. */
 const CONTROL_TOKENS = ['\u0002', '\u0018', '\u001f']
+
+const TOO_LONG = `YAML: more than ${MAX_YAML_TOKENS} words and marks, expected at most as many (MAX_YAML_TOKENS)`
 
 const TOO_DEEP = `YAML: nested too deeply, expected at most ${MAX_YAML_DEPTH} levels (MAX_YAML_DEPTH)`
 
@@ -32,19 +39,25 @@ export class Source {
   readonly value: unknown
   readonly #problems: Problem[] = []
   readonly #lines = new LineCounter()
+  readonly #pairs = new WeakMap<YAMLMap, ReadonlyMap<string, Pair>>()
   readonly #document: Document.Parsed<ParsedNode, true> | undefined
+  #targets: Targets = new Map()
   #broken = false
+  #comparisons = MAX_COMPARED_NAMES
 
   constructor(
     text: string,
     readonly file: string,
   ) {
-    const tooDeep = depthExceeded(text)
-    if (tooDeep !== undefined) {
+    const excess = excessOf(text)
+    if (excess !== undefined) {
       this.#broken = true
-      this.#report('error', tooDeep, TOO_DEEP)
+      this.#report('error', excess.position, excess.message)
       return
     }
+    // An error of the parser for each of a million places: their stacks would take most of the time.
+    const { stackTraceLimit } = Error
+    Error.stackTraceLimit = 0
     try {
       this.#document = parseDocument(text, {
         intAsBigInt: true,
@@ -55,9 +68,11 @@ export class Source {
       this.#reportSyntax(this.#document)
       if (this.#broken) return
       this.#reportDuplicateKeys(this.#document)
-      this.value = this.#document.toJS({ maxAliasCount: MAX_YAML_ALIASES, reviver: shrink })
+      this.value = plainValue(this.#document, this.#targets)
     } catch (error) {
       this.#reportThrown(error)
+    } finally {
+      Error.stackTraceLimit = stackTraceLimit
     }
   }
 
@@ -86,6 +101,19 @@ export class Source {
     this.#report('warning', this.keyPositionOf(path), message)
   }
 
+  /** `; did you mean "x"?` or nothing. */
+  didYouMean(word: string, known: readonly string[]): string {
+    const nearest = this.suggest(word, known)
+    return nearest === undefined ? '' : `; did you mean "${nearest}"?`
+  }
+
+  /** Silent when the file's other faults have used the comparisons up. */
+  suggest(word: string, known: readonly string[]): string | undefined {
+    if (known.length > this.#comparisons) return undefined
+    this.#comparisons -= known.length
+    return suggest(word, known)
+  }
+
   /** `line:col` of a value, to be named in a message about another. */
   whereIs(path: Path): string {
     const { line, column } = this.positionOf(path)
@@ -104,8 +132,8 @@ export class Source {
     let node: unknown = this.#document?.contents
     let found = { key: FILE_START, value: this.#place(node) ?? FILE_START }
     for (const segment of path) {
-      if (isAlias(node) && this.#document !== undefined) node = node.resolve(this.#document)
-      const [key, value] = child(node, segment)
+      if (isAlias(node)) node = this.#targets.get(node)
+      const [key, value] = this.#child(node, segment)
       if (key === undefined && value === undefined) break
       const valuePlace = this.#place(value)
       const keyPlace = this.#place(key) ?? valuePlace ?? found.value
@@ -113,6 +141,28 @@ export class Source {
       node = value
     }
     return found
+  }
+
+  #child(node: unknown, segment: string | number): readonly [unknown, unknown] {
+    if (isMap(node)) {
+      const pair = this.#pairsOf(node).get(String(segment))
+      return [pair?.key, pair?.value]
+    }
+    const items = (node as { items?: readonly unknown[] } | null | undefined)?.items
+    return [undefined, items?.[Number(segment)]]
+  }
+
+  /** Kept, because a file may have as many problems as a mapping has keys. Of equal keys the first. */
+  #pairsOf(map: YAMLMap): ReadonlyMap<string, Pair> {
+    const kept = this.#pairs.get(map)
+    if (kept !== undefined) return kept
+    const pairs = new Map<string, Pair>()
+    for (const pair of map.items) {
+      const name = keyText(pair.key)
+      if (!pairs.has(name)) pairs.set(name, pair)
+    }
+    this.#pairs.set(map, pairs)
+    return pairs
   }
 
   #place(node: unknown): Position | undefined {
@@ -140,14 +190,13 @@ export class Source {
       this.#report('error', this.#offset(warning.pos[0]), syntaxMessage(warning))
     }
     if (this.#broken) return
-    visit(document, {
-      Alias: (_, alias) => {
-        if (alias.resolve(document) !== undefined) return
-        this.#broken = true
-        const message = `alias *${alias.source} has no anchor, expected &${alias.source} further up`
-        this.#report('error', this.#place(alias) ?? FILE_START, message)
-      },
-    })
+    this.#targets = targetsOf(document)
+    for (const [alias, target] of this.#targets) {
+      if (target !== undefined || !isAlias(alias)) continue
+      this.#broken = true
+      const message = `alias *${alias.source} has no anchor, expected &${alias.source} further up`
+      this.#report('error', this.#place(alias) ?? FILE_START, message)
+    }
   }
 
   #reportDuplicateKeys(document: Document.Parsed): void {
@@ -156,7 +205,7 @@ export class Source {
         const first = new Map<string, Position>()
         for (const { key } of map.items) {
           const position = this.#place(key) ?? FILE_START
-          const name = isScalar(key) ? String(key.value) : String(key)
+          const name = keyText(key)
           const earlier = first.get(name)
           if (earlier === undefined) first.set(name, position)
           else {
@@ -174,29 +223,31 @@ export class Source {
 
   #reportThrown(error: unknown): void {
     this.#broken = true
-    if (error instanceof RangeError) {
-      this.#report('error', FILE_START, TOO_DEEP)
-    } else if (error instanceof ReferenceError) {
-      const message = `aliases (*name) expand to too much, expected at most ${MAX_YAML_ALIASES} (MAX_YAML_ALIASES)`
-      this.#report('error', this.#firstAlias(), message)
+    if (error instanceof TooDeep) this.#report('error', FILE_START, TOO_DEEP)
+    else if (error instanceof RangeError) {
+      const message =
+        'YAML: nested too deeply, or too many faults in a row, expected a fleet file; see docs/configuration.md'
+      this.#report('error', FILE_START, message)
+    } else if (error instanceof TooMuch) {
+      const [alias] = this.#targets.keys()
+      const message =
+        alias === undefined
+          ? `YAML: more than ${MAX_YAML_VALUES} keys and values, expected at most as many (MAX_YAML_VALUES)`
+          : `aliases (*name) expand to too much, expected at most ${MAX_YAML_VALUES} values in all (MAX_YAML_VALUES)`
+      this.#report('error', this.#place(alias) ?? FILE_START, message)
     } else throw error
-  }
-
-  #firstAlias(): Position {
-    let position = FILE_START
-    visit(this.#document ?? null, {
-      Alias: (_, alias) => {
-        position = this.#place(alias) ?? FILE_START
-        return visit.BREAK
-      },
-    })
-    return position
   }
 }
 
-/** Where brackets, or dashes of one line, nest too deeply: the parser needs memory for each, whatever the file's size. */
-function depthExceeded(text: string): Position | undefined {
+interface Excess {
+  readonly position: Position
+  readonly message: string
+}
+
+/** What the parser would need too much time for, or, with brackets or dashes of one line that nest, memory. */
+function excessOf(text: string): Excess | undefined {
   let offset = 0
+  let tokens = 0
   let brackets = 0
   let dashes = 0
   for (const token of new Lexer().lex(text)) {
@@ -205,33 +256,22 @@ function depthExceeded(text: string): Position | undefined {
     else if (token === '-' || token === '?') dashes++
     else if (token.trim() !== '') dashes = 0
     if (brackets + dashes > MAX_YAML_DEPTH) {
-      const before = text.slice(0, offset).split('\n')
-      return { line: before.length, column: (before.at(-1)?.length ?? 0) + 1 }
+      return { position: positionAt(text, offset), message: TOO_DEEP }
     }
-    if (!CONTROL_TOKENS.includes(token)) offset += token.length
+    if (CONTROL_TOKENS.includes(token)) continue
+    if (++tokens > MAX_YAML_TOKENS) return { position: positionAt(text, offset), message: TOO_LONG }
+    offset += token.length
   }
   return undefined
 }
 
-function child(node: unknown, segment: string | number): readonly [unknown, unknown] {
-  if (isMap(node)) {
-    const pair = node.items.find(
-      ({ key }) => isScalar(key) && String(key.value) === String(segment),
-    )
-    return isPair(pair) ? [pair.key, pair.value] : [undefined, undefined]
-  }
-  const items = (node as { items?: readonly unknown[] } | null | undefined)?.items
-  return [undefined, items?.[Number(segment)]]
+function positionAt(text: string, offset: number): Position {
+  const before = text.slice(0, offset).split('\n')
+  return { line: before.length, column: (before.at(-1)?.length ?? 0) + 1 }
 }
 
 function isNothing(node: unknown): boolean {
   return node === null || node === undefined || (isScalar(node) && node.value === null)
-}
-
-function shrink(key: unknown, value: unknown): unknown {
-  if (typeof value !== 'bigint' || key === BIG_KEY) return value
-  const number = Number(value)
-  return Number.isSafeInteger(number) ? number : value
 }
 
 function syntaxMessage({ code, message }: YAMLError): string {

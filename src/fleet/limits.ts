@@ -54,9 +54,16 @@ export const MAX_EXPECTED_BODY = 256
 
 /** A fleet at all its limits, with the longest names, is below 1.5 MiB. */
 export const MAX_FLEET_FILE_BYTES = 2 * 1024 * 1024
+/** At a reload. */
+export const MAX_FLEET_READ_MS = 60_000
 export const MAX_KEY_FILE_BYTES = 4096
-export const MAX_YAML_ALIASES = 100
+/** Of the fleet file: keys, values, brackets, commas, line ends. A fleet at all its limits has some 300,000. */
+export const MAX_YAML_TOKENS = 600_000
+/** Keys and values of a fleet file, with what its aliases expand to. A fleet at all its limits has some 120,000. */
+export const MAX_YAML_VALUES = 250_000
 /** Brackets within brackets, or list dashes on one line. */
 export const MAX_YAML_DEPTH = 32
+/** In search of what a mistyped word was meant to be, in one file. */
+export const MAX_COMPARED_NAMES = 16_384
 /** Problems reported of one file; the rest is counted. */
 export const MAX_PROBLEMS = 200

@@ -82,7 +82,7 @@ const services: Table = {
   rowsOf: ({ status, rates }) =>
     status.services.map((service) => {
       const rate = rates.services.find(({ name }) => name === service.name)
-      const { ready, configured, elsewhere } = service
+      const { ready, configured, elsewhere, to_all } = service
       const mark =
         ready > 0 ? (ready < configured ? 'warn' : 'good') : configured > 0 ? 'bad' : 'idle'
       return {
@@ -92,7 +92,14 @@ const services: Table = {
           { text: service.vip, detail: `${service.protocol} ${service.ports.join(', ')}` },
           { text: service.pool },
           { text: `${ready} of ${configured}`, mark },
-          { text: elsewhere.length === 0 ? 'nowhere' : elsewhere.join(', ') },
+          {
+            text:
+              elsewhere.length > 0
+                ? elsewhere.join(', ')
+                : to_all
+                  ? 'nowhere: all get some'
+                  : 'nowhere',
+          },
           perS(rate?.new_flows_per_s ?? 0),
           perS(rate?.packets_per_s ?? 0),
           bits(rate?.bits_per_s ?? 0),

@@ -35,7 +35,11 @@ export interface StatusInput {
   readonly counters: BigUint64Array
   readonly worker: WorkerStatus
   readonly words: { readonly ofNode: Said; ofBackend(id: number): Said | undefined }
-  readonly reload: { readonly successful: boolean; readonly lastSuccessMs: number }
+  readonly reload: {
+    readonly successful: boolean
+    readonly lastSuccessMs: number
+    readonly why?: string
+  }
   readonly startedMs: number
   readonly health?: HealthReport | undefined
   readonly announce?: AnnounceReport | undefined
@@ -57,7 +61,11 @@ export function buildStatus(input: StatusInput, nowMs: number): StatusDocument {
     word: words.ofNode.word,
     word_since_s: words.ofNode.word === 'ready' ? null : since(words.ofNode.sinceMs),
     worker: { error: worker.error, busy_s: worker.busyUs / 1e6 },
-    reload: { successful: reload.successful, last_success_s: since(reload.lastSuccessMs) },
+    reload: {
+      successful: reload.successful,
+      last_success_s: since(reload.lastSuccessMs),
+      why: reload.why ?? null,
+    },
     publication: {
       filled: view?.filled ?? false,
       certain: view?.certain ?? false,
@@ -98,6 +106,7 @@ export function buildStatus(input: StatusInput, nowMs: number): StatusDocument {
               last_announcer: rest.lastAnnouncer,
             })),
             trouble: announce.trouble ?? null,
+            done: announce.done,
           },
   }
   return { ...document, health: judge(document) }
@@ -191,13 +200,15 @@ function servicesOf(input: StatusInput): readonly ServiceStatus[] {
     )
     const report = health?.services.find((one) => one.service === service.name)
     const members = membersOf(input, service)
+    const takers = members.filter(({ slots }) => slots > 0).length
+    const ready = report?.ready ?? takers
     return {
       name: service.name,
       vip: service.vip,
       ports: service.ports,
       protocol: service.protocol,
       pool: service.pool,
-      ready: report?.ready ?? members.filter(({ slots }) => slots > 0).length,
+      ready,
       configured: report?.configured ?? members.length,
       elsewhere: servedElsewhere(
         service,
@@ -205,6 +216,7 @@ function servicesOf(input: StatusInput): readonly ServiceStatus[] {
         whole.pops.filter(({ id }) => id !== pop.id),
         worker.view?.peers ?? [],
       ).map(({ name }) => name),
+      to_all: ready === 0 && takers > 0,
       new_flows: rows.reduce((sum, { newFlows }) => sum + newFlows, 0),
       packets: rows.reduce((sum, { packets }) => sum + packets, 0),
       bytes: rows.reduce((sum, { bytes }) => sum + bytes, 0),

@@ -63,7 +63,7 @@ function ofServices({ services, pop }: Judged): readonly Reason[] {
   return (
     services
       .filter(({ ready }) => ready === 0)
-      .map(({ name, configured, elsewhere }) => {
+      .map(({ name, configured, elsewhere, to_all }) => {
         const here =
           configured === 0
             ? `service ${name} has no backend in PoP ${pop}`
@@ -71,8 +71,11 @@ function ofServices({ services, pop }: Judged): readonly Reason[] {
         if (elsewhere.length > 0) {
           return { ...degraded(`${here}: new connections go to ${listed(elsewhere)}`), configured }
         }
+        const where = to_all
+          ? 'go to all its backends, in case the checks are wrong'
+          : 'are dropped'
         return {
-          ...down(`${here}, nor has another PoP one: new connections are dropped`),
+          ...down(`${here}, nor has another PoP one: new connections ${where}`),
           configured,
         }
       })
@@ -182,7 +185,7 @@ function ofFlows({ flows, publication }: Judged): readonly Reason[] {
 
 function ofReload({ reload }: Judged): readonly Reason[] {
   if (reload.successful) return []
-  return [degraded('the last reload was refused: the configuration of before is in force')]
+  return [degraded(`the last ${reload.why ?? 'reload was refused'}`)]
 }
 
 function ofFiles({ peers }: Judged): readonly Reason[] {

@@ -53,6 +53,8 @@ export interface ServiceStatus {
   readonly configured: number
   /** Names of other PoPs that say they serve it. */
   readonly elsewhere: readonly string[]
+  /** No backend is up, here or elsewhere: new connections go to all of its backends here, in case the checks are wrong. */
+  readonly to_all: boolean
   readonly new_flows: number
   readonly packets: number
   readonly bytes: number
@@ -164,7 +166,12 @@ export interface StatusDocument {
   readonly word: Word
   readonly word_since_s: number | null
   readonly worker: { readonly error: string | null; readonly busy_s: number }
-  readonly reload: { readonly successful: boolean; readonly last_success_s: number }
+  readonly reload: {
+    readonly successful: boolean
+    readonly last_success_s: number
+    /** Of the last one, when it was not successful. */
+    readonly why: string | null
+  }
   readonly publication: {
     readonly filled: boolean
     readonly certain: boolean
@@ -191,5 +198,7 @@ export interface StatusDocument {
   readonly announcements: {
     readonly prefixes: readonly PrefixStatus[]
     readonly trouble: string | null
+    /** The routing daemon has taken the states of all prefixes. */
+    readonly done: boolean
   } | null
 }

@@ -44,8 +44,8 @@ import { allowAsymmetricReplies } from '../../host/sysctl.js'
 import { putOnDevice, removeOthersFromDevice, sweepLeftovers } from '../../host/vip-routing.js'
 import { startWorker, watchWorker, workerHealth } from '../../host/worker.js'
 import { UserError } from '../errors.js'
-import { findNamed, readFleet, readToken, refuseReload, refuseStart } from '../fleet-input.js'
-import { createLog, type Log } from '../log.js'
+import { findNamed, readFleet, readToken, refuseStart, rereadFleet } from '../fleet-input.js'
+import { createLog } from '../log.js'
 import { PartlyReloaded } from '../reloads.js'
 import { runService, type ServiceContext, type Step } from '../service.js'
 
@@ -98,9 +98,7 @@ function stepsOf(options: Options, context: ServiceContext): readonly Step[] {
   ]
 }
 
-function readFiles({ config, name }: Options, log: Log, occasion: 'start' | 'reload'): Files {
-  const refuse = occasion === 'start' ? refuseStart : refuseReload(log)
-  const fleet = readFleet(config, log, refuse)
+function filesOf(fleet: Fleet, { config, name }: Options): Files {
   const what = { noun: 'backend', option: '--name', path: config }
   const { found, pop } = findNamed(fleet, ({ backends }) => backends, what, name)
   if (found.deliver === 'local') {
@@ -171,7 +169,7 @@ class BackendSide {
   ) {}
 
   read(): void {
-    this.#files = readFiles(this.options, this.context.log, 'start')
+    this.#files = filesOf(readFleet(this.options.config, this.context.log), this.options)
     checkDeviceName(this.options.device)
     const { adminTokenFile } = this.#files.fleet
     const address = parseAdminAddress(this.options.admin, adminTokenFile !== undefined)
@@ -287,8 +285,9 @@ class BackendSide {
   }
 
   async #reload(): Promise<readonly string[]> {
+    const fleet = await rereadFleet(this.options.config, this.context.log)
+    const files = filesOf(fleet, this.options)
     const before = this.#plan
-    const files = readFiles(this.options, this.context.log, 'reload')
     requireSameBackend(before, files)
     if (hasIpv6(files)) requireIpv6()
     const plan = await makePlan(files)

@@ -34,7 +34,7 @@ import {
 import { StateDir } from '../../host/state-dir.js'
 import { allowAsymmetricReplies } from '../../host/sysctl.js'
 import { startWorker, watchWorker } from '../../host/worker.js'
-import { NO_WORDS } from '../../operator/words.js'
+import { somethingSaid } from '../../operator/words.js'
 import { createLog } from '../log.js'
 import { NodeAdmin } from '../node-admin.js'
 import { inputsOf, NodeAnnounce } from '../node-announce.js'
@@ -49,6 +49,7 @@ import {
   planDifferences,
   readNodeFiles,
   requireSameNode,
+  rereadNodeFiles,
   routingNeeds,
 } from '../node-plan.js'
 import { PartlyReloaded } from '../reloads.js'
@@ -119,7 +120,7 @@ class Node {
   read(): void {
     const { config, node, device, admin } = this.options
     const { log, reloads } = this.context
-    const files = readNodeFiles(config, node, log, 'start')
+    const files = readNodeFiles(config, node, log)
     const path = this.#state.departedPath
     const { memory, doubt } = readPopMemory(path, Date.now())
     if (doubt !== undefined) log.warn(`${path} is ignored: ${doubt}`)
@@ -286,14 +287,14 @@ class Node {
       this.#admin.tellWords()
       this.#health.look()
     })
-    if (this.#admin.words.words !== NO_WORDS) this.#admin.tellWords()
+    if (somethingSaid(this.#admin.words.words)) this.#admin.tellWords()
   }
 
   async #reload(): Promise<readonly string[]> {
     const { config, node } = this.options
     const { log } = this.context
+    const files = await rereadNodeFiles(config, node, log)
     const before = this.#plan
-    const files = readNodeFiles(config, node, log, 'reload')
     requireSameNode(before, files)
     this.#admin.reload(files)
     const next = this.#outlineOf(files, before.departed, before.pop.backends)

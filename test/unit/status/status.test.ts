@@ -86,8 +86,10 @@ t.test('every way to be other than well has its sentence', async (t) => {
   t.same(reasonsOf({ view: { flowsEstablished: 4000 } }), [
     'DEGRADED: the flow table is nearly full: 4000 of 4096 entries',
   ])
-  t.match(reasonsOf({ more: { reload: { successful: false, lastSuccessMs: 0 } } }), [
-    /^DEGRADED: the last reload was refused/,
+  const why =
+    'reload refused, the configuration of before stays in force: fleet.yaml:3:5: no such key'
+  t.same(reasonsOf({ more: { reload: { successful: false, lastSuccessMs: 0, why } } }), [
+    `DEGRADED: the last ${why}`,
   ])
   t.match(reasonsOf({ down: ['nyc-1'], counters: { bad_tag: 7 } }), [
     /^DEGRADED: 1 peer not heard: nyc-1 of PoP nyc; messages were refused \(bad_tag 7\): compare the keys/,
@@ -153,6 +155,21 @@ t.test('a backend that its check finds and the VIP does not reach is unhealthy',
   )
 })
 
+t.test(
+  'of connections that go to all backends because every check fails nobody says that they are dropped',
+  async (t) => {
+    const health = {
+      backends: [],
+      services: [{ service: 'dns', ready: 0, configured: 1 }],
+      probes: [],
+      unprobed: [],
+    }
+    t.same(reasonsOf({ more: { health } }), [
+      'DOWN: service dns has no ready backend in PoP ams (0 of 1), nor has another PoP one: new connections go to all its backends, in case the checks are wrong',
+    ])
+  },
+)
+
 t.test('health, probes and announcements are told when there are reports of them', async (t) => {
   const fleet = fleetOf()
   const backend = fleet.pops[0]?.backends[0]
@@ -187,6 +204,7 @@ t.test('health, probes and announcements are told when there are reports of them
       },
     ],
     trouble: 'BIRD does not answer',
+    done: false,
   }
   const status = makeStatus({ fleet, more: { health, announce } })
   t.same(healthLines(status.health), [
