@@ -154,9 +154,13 @@ LinkLocalAddressing=no\nIPv6AcceptRA=no\n`,
   }
 
   start(script: string): Running {
+    return new Running(this.spawn(script))
+  }
+
+  spawn(script: string): ChildProcess {
     const shell = ['bash', '-lec', `cd\n${script}`]
     const enter = ['--target', `${this.#init}`, '--all', 'env', ...ENVIRONMENT]
-    return new Running(spawn('nsenter', [...enter, ...shell]))
+    return spawn('nsenter', [...enter, ...shell])
   }
 
   /** Processes of a service, as this process sees them. */

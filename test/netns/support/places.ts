@@ -1,13 +1,18 @@
 // The machines of docs/quickstart.md, and whoever follows it on them. Called by quickstart.test.ts. Guarantees: what is
 // typed is the guide's own text.
 
+import type { ChildProcess } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import type { Test } from 'tap'
 import { type Running, until } from '../net.js'
 import { BootedMachine, makeSite } from './booted.js'
 import { blocksOf, debian, readGuide } from './debian.js'
+import { sleep } from './traffic.js'
 
 const BLOCKS = blocksOf(readGuide())
 export const NAMES = ['ams-1', 'nyc-1', 'sin-1'] as const
+/** Between chunks of some ten thousand bytes. */
+const SLOW_MS = 100
 const ROUTER = '192.0.2.1'
 
 /** The guide's shell commands that do this, in its order. */
@@ -64,18 +69,18 @@ export class Places {
 
   /** In a session that began as the guide says. */
   async follow(machine: BootedMachine, block: string): Promise<string> {
-    return await machine.type(this.#session(machine, block))
+    return await machine.type(this.session(machine, block))
   }
 
   start(machine: BootedMachine, block: string): Running {
-    return machine.start(this.#session(machine, block))
+    return machine.start(this.session(machine, block))
   }
 
   async onNodes(block: string): Promise<readonly string[]> {
     return await Promise.all(this.nodes.map((node) => this.follow(node, block)))
   }
 
-  #session(machine: BootedMachine, block: string): string {
+  session(machine: BootedMachine, block: string): string {
     const own = machine === this.client ? '' : `ME=$${machine.name.slice(0, 3).toUpperCase()}\n`
     return `${VARIABLES}${own}${block}`
   }
@@ -143,10 +148,6 @@ export class Download {
     readonly from: BootedMachine,
   ) {}
 
-  get lasts(): boolean {
-    return this.running.child.exitCode === null
-  }
-
   /** It ends well, and has brought what is on the machine where it began. */
   async whole(t: Test, what: string): Promise<void> {
     const { code, stderr } = await this.running.ended
@@ -156,5 +157,41 @@ export class Download {
       this.from.type('sha256sum /var/www/html/large'),
     ])
     t.equal(came.split(' ')[0], sent.split(' ')[0], `${what}: the sum`)
+  }
+}
+
+/** A download that is read slowly until it may end, on one connection with the question who answers. */
+export class SlowDownload {
+  #may = false
+  #began = ''
+  readonly #hash = createHash('sha256')
+  readonly #ended: Promise<void>
+
+  constructor(private readonly places: Places) {
+    const script = 'curl --silent --show-error http://$VIP/where http://$VIP/large'
+    const child = places.client.spawn(places.session(places.client, script))
+    this.#ended = this.#read(child)
+  }
+
+  async #read({ stdout }: ChildProcess): Promise<void> {
+    if (stdout === null) throw new Error('a download without an output')
+    for await (const chunk of stdout as AsyncIterable<Buffer>) {
+      const name = this.#began === '' ? chunk.subarray(0, chunk.indexOf('\n') + 1) : Buffer.of()
+      this.#began += name.toString()
+      this.#hash.update(chunk.subarray(name.length))
+      if (!this.#may) await sleep(SLOW_MS)
+    }
+  }
+
+  async from(): Promise<BootedMachine> {
+    await until('a download to begin', () => this.#began !== '')
+    return this.places.node(this.#began.trim())
+  }
+
+  async whole(t: Test, what: string): Promise<void> {
+    this.#may = true
+    await this.#ended
+    const sent = await (await this.from()).type('sha256sum /var/www/html/large')
+    t.equal(this.#hash.digest('hex'), sent.split(' ')[0], what)
   }
 }
