@@ -18,7 +18,7 @@ import {
 } from 'node:fs'
 import type { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
-import { basename, dirname, join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
@@ -54,9 +54,10 @@ export class CannotMake extends Error {}
 
 /** The environment for the inner process. Throws CannotMake where this computer has no such root. */
 export async function makeDebian(guide: string): Promise<Readonly<Record<string, string>>> {
-  const made = await makeRoot(packagesOf(guide))
   const scratch = mkdtempSync(join(tmpdir(), 'steadycast-test-'))
-  process.on('exit', () => rmSync(scratch, { recursive: true, force: true }))
+  const cgroup = `steadycast-test-${process.pid}`
+  removeAfterwards(scratch, cgroup)
+  const made = await makeRoot(packagesOf(guide), join(scratch, 'debian'))
   const tarball = await packed(scratch)
   // Dependencies come into the cache from here: the machines reach nobody.
   const npm = join(made, 'npm')
@@ -66,8 +67,21 @@ export async function makeDebian(guide: string): Promise<Readonly<Record<string,
     ...options,
     ...['--cache', npm, '--prefix', join(scratch, 'prefix'), tarball],
   ])
-  const found: Debian = { base: join(made, 'root'), npm, tarball, cgroup: cgroupForNow() }
+  const found: Debian = { base: join(made, 'root'), npm, tarball, cgroup }
   return { [FOLDER]: JSON.stringify(found) }
+}
+
+/** Another process does, when this one has ended, however it did. */
+function removeAfterwards(folder: string, cgroup: string): void {
+  const script = `${OWN_CGROUPS}; cat; rm -rf ${folder}; cd ${CGROUPS}
+    for i in $(seq 100); do [ -e ${cgroup} ] || exit
+    find ${cgroup} -depth -type d -exec rmdir {} \\;; sleep 0.1; done`
+  const child = spawn('unshare', ['--mount', 'sh', '-c', script], {
+    detached: true,
+    stdio: ['pipe', 'ignore', 'ignore'],
+  })
+  child.unref()
+  ;(child.stdin as Socket).unref()
 }
 
 /** The packages of all the guide's machines: each gets all, since one root serves them. */
@@ -84,9 +98,11 @@ async function packed(folder: string): Promise<string> {
   return join(folder, stdout.trim())
 }
 
-async function makeRoot(packages: readonly string[]): Promise<string> {
+/** `partial`: where it is while it is not whole. */
+async function makeRoot(packages: readonly string[], partial: string): Promise<string> {
   const mirror = await mirrorOf(RELEASE)
-  const parts = [RELEASE, mirror, packages, process.version, process.arch]
+  const how = readFileSync(fileURLToPath(import.meta.url), 'utf8')
+  const parts = [how, mirror, packages, process.version, process.arch]
   const key = createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 12)
   const made = join(tmpdir(), `steadycast-debian-${key}`)
   if (existsSync(made)) {
@@ -96,7 +112,7 @@ async function makeRoot(packages: readonly string[]): Promise<string> {
     }
     return made
   }
-  const partial = partialOf(made)
+  mkdirSync(partial, { mode: 0o700 })
   const root = join(partial, 'root')
   const include = `--include=${packages.join(',')}`
   const command = ['debootstrap', '--variant=minbase', include, RELEASE, root, mirror]
@@ -114,35 +130,6 @@ async function makeRoot(packages: readonly string[]): Promise<string> {
     if (!existsSync(made)) throw error
   }
   return made
-}
-
-/** Cgroups do not go with their processes: another process takes them away when this one has ended, however it did. */
-function cgroupForNow(): string {
-  const name = `steadycast-test-${process.pid}`
-  const script = `${OWN_CGROUPS}; cat; for i in $(seq 100); do
-    find ${CGROUPS}/${name} -depth -type d -exec rmdir {} \\; && exit; sleep 0.2; done`
-  const child = spawn('unshare', ['--mount', 'sh', '-c', script], {
-    detached: true,
-    stdio: ['pipe', 'ignore', 'ignore'],
-  })
-  child.unref()
-  ;(child.stdin as Socket).unref()
-  return name
-}
-
-/** A folder to work in; those of runs that were killed go. */
-function partialOf(made: string): string {
-  const folder = dirname(made)
-  for (const name of readdirSync(folder)) {
-    const pid = name.startsWith(`${basename(made)}-`) ? name.split('-').at(-1) : undefined
-    if (pid !== undefined && !existsSync(`/proc/${pid}`)) {
-      rmSync(join(folder, name), { recursive: true })
-    }
-  }
-  const partial = `${made}-${process.pid}`
-  process.on('exit', () => rmSync(partial, { recursive: true, force: true }))
-  mkdirSync(partial, { mode: 0o700 })
-  return partial
 }
 
 /** The archive that this computer itself installs from. */
