@@ -17,6 +17,7 @@ const PACKAGES = {
   gobgpd: 'gobgpd',
   vtysh: 'frr',
   curl: 'curl',
+  debootstrap: 'debootstrap',
   dig: 'bind9-dnsutils',
   ip: 'iproute2',
   nft: 'nftables',
@@ -26,6 +27,7 @@ const PACKAGES = {
   prometheus: 'prometheus',
   python3: 'python3',
   setpriv: 'util-linux',
+  'systemd-nspawn': 'systemd-container',
   unshare: 'util-linux',
 } as const
 type Program = keyof typeof PACKAGES
@@ -38,12 +40,20 @@ const environment = (): NodeJS.ProcessEnv => ({
   PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin`,
 })
 
+export interface Needs {
+  /** Not only of a user namespace of its own. */
+  readonly root?: boolean
+  /** In the outer process, before: what the inner one's environment has besides, or what is missing. */
+  readonly prepare?: () => Promise<Readonly<Record<string, string>> | { readonly missing: string }>
+}
+
 /** True in the inner process, which has a /run and a /proc of its own. Otherwise the test has been run, or skipped with
  * a line that says what is missing; where nothing may be skipped (STEADYCAST_CI=1) it has failed. */
 export async function isolated(
   t: TAP,
   file: string,
   programs: readonly Program[],
+  { root = false, prepare = async () => ({}) }: Needs = {},
 ): Promise<boolean> {
   if (process.env[INSIDE] === '1') {
     mount('-t', 'tmpfs', '-o', 'mode=0755', 'tmpfs', '/run')
@@ -54,7 +64,9 @@ export async function isolated(
     t.teardown(() => process.exit(t.passing() ? 0 : 1))
     return true
   }
-  const { command, missing } = preconditions(programs)
+  const { command, missing: lacking } = preconditions(programs, root)
+  const prepared = lacking === undefined ? await prepare() : { missing: lacking }
+  const { missing } = prepared
   if (missing !== undefined) {
     if (process.env.STEADYCAST_CI === '1') t.fail(missing)
     else t.plan(0, missing)
@@ -64,7 +76,7 @@ export async function isolated(
   await t.spawn(
     program,
     [...args, process.execPath, ...process.execArgv, fileURLToPath(file)],
-    { env: { ...environment(), [INSIDE]: '1' } },
+    { env: { ...environment(), ...prepared, [INSIDE]: '1' } },
     'in namespaces of its own',
   )
   return false
@@ -75,7 +87,10 @@ function mount(...args: readonly string[]): void {
   if (status !== 0) throw new Error(`mount ${args.join(' ')}: ${stderr.trim()}`)
 }
 
-function preconditions(programs: readonly Program[]): {
+function preconditions(
+  programs: readonly Program[],
+  root: boolean,
+): {
   readonly command: readonly string[]
   readonly missing?: string
 } {
@@ -86,7 +101,9 @@ function preconditions(programs: readonly Program[]): {
     return { command: [], missing: `${absent.join(', ')} missing: apt-get install ${packages}` }
   }
   const reasons: string[] = []
-  for (const privilege of process.getuid?.() === 0 ? [[], AS_OWN_ROOT] : [AS_OWN_ROOT]) {
+  const isRoot = process.getuid?.() === 0
+  if (root && !isRoot) return { command: [], missing: 'run as root: systemd boots machines' }
+  for (const privilege of [...(isRoot ? [[]] : []), ...(root ? [] : [AS_OWN_ROOT])]) {
     const command = ['unshare', ...NAMESPACES, ...privilege]
     const reason = run(...command, 'mount', '-t', 'tmpfs', 'tmpfs', '/run')
     if (reason === '') return { command: ['setpriv', '--pdeathsig', 'KILL', ...command] }
