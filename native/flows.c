@@ -213,9 +213,6 @@ static bool outdated(const struct sc_node *node, const struct sc_flow_entry *e, 
 		return false;
 	if (!other_life && r->state == SC_FLOW_HALF_OPEN && e->state == SC_FLOW_ESTABLISHED)
 		return true;
-	/* Others have it from this node, and count from when they were told. */
-	if (!other_life && r->state == SC_FLOW_CLOSING && e->state == SC_FLOW_CLOSING && sc_owned(node, e))
-		return true;
 	return !owner_says && (said > mine || (said == mine && !other_life && r->state < e->state));
 }
 

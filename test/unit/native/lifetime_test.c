@@ -416,23 +416,6 @@ TEST("a restart does not end a half-closed connection that streams")
 	fleet_stop(&f);
 }
 
-TEST("what a neighbour that restarts tells back makes no closed flow young again")
-{
-	struct fleet f;
-
-	fleet_start(&f, 2, 1, 2, 64);
-	fleet_run(&f, 5 * SC_S);
-	establish(&f, 1, 1, 1);
-	fleet_client(&f, 1, 1, CLIENT, 1, FIN, 0);
-	fleet_run_in_steps(&f, 20 * SC_S, FAR_STEP);
-	fleet_stop_node(&f, 2, 1);
-	fleet_run(&f, 2 * SC_S);
-	fleet_start_node(&f, 2, 1, 0x9999, 64);
-	fleet_run_in_steps(&f, 50 * SC_S, FAR_STEP);
-	CHECK(entry(&f, 1, 1, 1) == NULL || sc_expired(f.node[fleet_index(&f, 1, 1)], entry(&f, 1, 1, 1)));
-	fleet_stop(&f);
-}
-
 /* Nothing passes between the two nodes of PoP 1. */
 static unsigned int split_pop(struct fleet *f, int to, const uint8_t *data, uint32_t len,
 			      uint64_t delay_us[FLEET_COPIES])
