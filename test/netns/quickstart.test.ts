@@ -8,7 +8,7 @@
 // - the file to download is smaller; "birdc disable ams" and "drain ams" have the name of the place that was chosen.
 
 import { spawn } from 'node:child_process'
-import { readdirSync, readFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { Running, until } from './net.js'
@@ -37,9 +37,13 @@ async function prepare(t: Test, places: Places): Promise<void> {
   )
   const checked = await places.follow(ams, blocks('fleet.yaml <<EOF', 2)[0] ?? '')
   t.match(checked, /ok: 3 PoPs, 3 nodes, 3 backends, 1 service\n/)
-  for (const other of places.all.slice(1)) {
-    const copy = ['-a', `${ams.root}/etc/steadycast`, `${other.root}/etc/`]
-    await new Running(spawn('cp', copy)).ended
+  const folder = (machine: BootedMachine) => `${machine.root}/etc/steadycast`
+  for (const other of places.nodes.slice(1)) {
+    await new Running(spawn('cp', ['-a', folder(ams), `${other.root}/etc/`])).ended
+  }
+  mkdirSync(folder(places.client))
+  for (const name of ['fleet.yaml', 'admin.token']) {
+    cpSync(`${folder(ams)}/${name}`, `${folder(places.client)}/${name}`)
   }
   await places.onNodes(only('sysctl --system'))
   await places.onNodes(only('useradd'))
@@ -178,10 +182,13 @@ const threadsOf = (pid: number): readonly string[] =>
 async function refuse(t: Test, machine: BootedMachine): Promise<void> {
   const before = await machine.type('systemctl show --property=MainPID steadycast')
   await machine.type(`cp ${FLEET} /root/; sed -i 's/rise: 2/rise: two/' ${FLEET}`)
-  await machine.type('systemctl reload steadycast')
+  const refused = await machine.start('systemctl reload steadycast').ended
+  t.not(refused.code, 0, 'systemctl itself fails')
+  await machine.type('systemctl kill --signal=HUP --kill-whom=main steadycast')
+  await until('the refusal', async () => (await machine.type(SHOW)).includes('stays in force'))
   const said = await machine.type('systemctl status --full steadycast')
-  t.match(said, /Status: ".* is running; the last reload failed: .*fleet\.yaml: 1 error"/)
-  t.match(said, /fleet\.yaml:\d+:\d+: rise: got /, 'and the journal says where')
+  t.match(said, /Status: ".* is running; .*stays in force: .*fleet\.yaml:\d+:\d+: rise: got /)
+  t.match(said, /steadycast\[\d+\]: .*fleet\.yaml:\d+:\d+: rise: got /, 'and the journal')
   await machine.type(`cp /root/fleet.yaml ${FLEET}; systemctl reload steadycast`)
   t.match(await machine.type(SHOW), / is running\n/)
   t.equal(await machine.type('systemctl show --property=MainPID steadycast'), before)
