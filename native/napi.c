@@ -15,7 +15,7 @@
 #define SC_NATIVE_VERSION "0.1.0"
 
 /* Changes with the exports' meaning: src/dataplane/addon.ts refuses another. */
-#define SC_NATIVE_ABI 4
+#define SC_NATIVE_ABI 5
 
 static const napi_type_tag node_tag = { 0xe35a7c9014bf628d, 0x84f2d60b9ea1357c };
 
@@ -357,6 +357,7 @@ static const napi_property_descriptor sc_napi_exports[] = {
 	METHOD("startSplitter", sc_napi_start_splitter),
 	METHOD("newNode", new_node),
 	METHOD("notify", sc_napi_notify),
+	METHOD("noCores", sc_napi_no_cores),
 	METHOD("flowId", flow_id),
 	METHOD("xxh64", xxh64),
 	METHOD("openPcap", sc_napi_open_pcap),
