@@ -16,7 +16,7 @@ import {
   type YAMLError,
 } from 'yaml'
 import { MAX_YAML_ALIASES, MAX_YAML_DEPTH } from '../fleet/limits.js'
-import { FILE_START, type Position, type Problem } from './problem.js'
+import { FILE_START, type Position, type Problem, show } from './problem.js'
 
 export type Path = readonly (string | number)[]
 
@@ -27,6 +27,9 @@ const BIG_KEY = 'hash_seed'
 const CONTROL_TOKENS = ['\u0002', '\u0018', '\u001f']
 
 const TOO_DEEP = `YAML: nested too deeply, expected at most ${MAX_YAML_DEPTH} levels (MAX_YAML_DEPTH)`
+
+/** The parser quotes what it does not understand, however long it is. */
+const MAX_YAML_MESSAGE = 160
 
 export class Source {
   readonly value: unknown
@@ -164,7 +167,7 @@ export class Source {
             this.#report(
               'error',
               position,
-              `key ${JSON.stringify(name)} again, expected once; the first is at ${place}`,
+              `key ${show(name)} again, expected once; the first is at ${place}`,
             )
           }
         }
@@ -242,5 +245,6 @@ function syntaxMessage({ code, message }: YAMLError): string {
 }
 
 function oneLine(message: string): string {
-  return message.trim().replace(/\s*\n\s*/g, ' ')
+  const line = message.trim().replace(/\s*\n\s*/g, ' ')
+  return line.length > MAX_YAML_MESSAGE ? `${line.slice(0, MAX_YAML_MESSAGE)}...` : line
 }
