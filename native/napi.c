@@ -357,6 +357,7 @@ static const napi_property_descriptor sc_napi_exports[] = {
 	METHOD("startSplitter", sc_napi_start_splitter),
 	METHOD("newNode", new_node),
 	METHOD("notify", sc_napi_notify),
+	METHOD("noCores", sc_napi_no_cores),
 	METHOD("flowId", flow_id),
 	METHOD("xxh64", xxh64),
 	METHOD("openPcap", sc_napi_open_pcap),

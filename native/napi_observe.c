@@ -179,7 +179,7 @@ napi_value sc_napi_observe_device(napi_env env, napi_callback_info info)
 	return make_handle(env, h, &watch_tag, finalize_watch, methods, 2);
 }
 
-/* (VIPs, grace, seed, path): reads all of it */
+/* (VIPs, grace, seed, path): reads all of it, or as far as it is whole; errno says why no further. */
 napi_value sc_napi_observe_pcap(napi_env env, napi_callback_info info)
 {
 	static _Thread_local uint8_t buffer[SC_HEADROOM + SC_PACKET_MAX];
@@ -189,6 +189,7 @@ napi_value sc_napi_observe_pcap(napi_env env, napi_callback_info info)
 	char path[PATH_MAX];
 	struct sc_packet p;
 	struct call c;
+	bool any = false;
 	int n;
 
 	if (!get_call(env, info, &c) || !get_text(env, c.arg[3], path, sizeof(path)) ||
@@ -199,10 +200,12 @@ napi_value sc_napi_observe_pcap(napi_env env, napi_callback_info info)
 		sc_observe_free(o);
 		return fail(env, n, "pcap file");
 	}
-	for (p.data = buffer + SC_HEADROOM; (n = port->ops->receive(port, &p, 1)) > 0; p.data = buffer + SC_HEADROOM)
+	for (p.data = buffer + SC_HEADROOM; (n = port->ops->receive(port, &p, 1)) > 0; p.data = buffer + SC_HEADROOM) {
 		sc_observe_packet(o, p.data, p.len, sc_port_pcap_time_us(port));
+		any = true;
+	}
 	sc_observe_settle(o);
-	result = n < 0 ? fail(env, n, "pcap file") : report_of(env, sc_observe_report(o), 0, port->rx_dropped);
+	result = n < 0 && !any ? fail(env, n, "pcap file") : report_of(env, sc_observe_report(o), n, port->rx_dropped);
 	sc_port_close(port);
 	sc_observe_free(o);
 	return result;

@@ -57,5 +57,6 @@ napi_value sc_napi_start_splitter(napi_env env, napi_callback_info info);
 
 /* In napi_notify.c. */
 napi_value sc_napi_notify(napi_env env, napi_callback_info info);
+napi_value sc_napi_no_cores(napi_env env, napi_callback_info info);
 
 #endif

@@ -11,7 +11,7 @@ complete -c steadycast -n __fish_use_subcommand -a explain -d 'say why a packet 
 complete -c steadycast -n __fish_use_subcommand -a lab -d 'a small Internet on this machine: connections live through PoP switches, or die of plain hashing'
 complete -c steadycast -n __fish_use_subcommand -a observe -d 'watch VIPs and count connections that arrive in the middle or stall'
 complete -c steadycast -n __fish_use_subcommand -a run -d 'be a node of the fleet'
-complete -c steadycast -n __fish_use_subcommand -a status -d 'how the nodes of this machine, or of a fleet, are; exit code 0 ok, 1 degraded, 2 down'
+complete -c steadycast -n __fish_use_subcommand -a status -d 'how the nodes of this machine, or of a fleet, are; exit code 0 ok, 1 degraded, 2 down, 3 unknown'
 complete -c steadycast -n __fish_use_subcommand -a top -d 'what the nodes of this machine, or of a fleet, do: live, q ends it'
 complete -c steadycast -n __fish_use_subcommand -a undrain -d 'put a node, a backend or a PoP back into service'
 complete -c steadycast -n '__fish_seen_subcommand_from backend' -l config -r -F -d 'the fleet file'

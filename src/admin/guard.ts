@@ -46,7 +46,7 @@ export class Guard {
     const changes = request.method === 'POST'
     const needsToken = this.trust === 'remote' || (this.trust === 'local' && changes)
     if (needsToken && !this.#shows(request)) {
-      return this.#strangers.take() ? this.#unauthorized() : tooMany(STRANGER_REQUESTS_PER_S)
+      return this.#strangers.take() ? this.#unauthorized(request) : tooMany(STRANGER_REQUESTS_PER_S)
     }
     if (!this.#ofConnection(request.socket).take()) return tooMany(CONNECTION_REQUESTS_PER_S)
     if (!this.#all.take()) return tooMany(LISTENER_REQUESTS_PER_S)
@@ -73,11 +73,13 @@ export class Guard {
     return token !== undefined && shown !== undefined && sameSecret(token, shown)
   }
 
-  #unauthorized(): Answer {
+  #unauthorized({ headers }: IncomingMessage): Answer {
     const message =
       this.token() === undefined
         ? 'changes are told by the UNIX socket in the state folder, or with a token, and this node has none: "admin: { token_file: ... }" in the fleet file names one'
-        : 'expected the token of the fleet\'s "admin: { token_file: ... }": send it as "Authorization: Bearer TOKEN"'
+        : headers.authorization === undefined
+          ? 'this needs the token of the fleet\'s "admin: { token_file: ... }", and none was sent: steadycast reads it with --token-file FILE, others send "Authorization: Bearer TOKEN"'
+          : 'the token that was sent is not this node\'s, expected that of the fleet\'s "admin: { token_file: ... }": compare the two files; a node reads its own when it is reloaded'
     return refusal(401, message, { headers: { 'www-authenticate': 'Bearer' }, close: true })
   }
 

@@ -1,7 +1,9 @@
 // The life of a long-running verb: start, reload on SIGHUP, run until told to stop or something breaks, take everything
 // back. Called by `run` and `backend`. Guarantees: whatever ends it (a refused start, a signal, a dead worker, a bug)
-// changes to the machine are taken back once, in reverse, and not during a reload; a second signal ends it at once.
+// changes to the machine are taken back once, in reverse, and not during a reload; a second signal ends it at once; no core
+// file of the process, which holds the fleet key, is ever written.
 
+import { loadAddon } from '../dataplane/addon.js'
 import { Changes } from '../host/changes.js'
 import { Supervisor } from '../host/supervisor.js'
 import type { Log } from './log.js'
@@ -40,10 +42,8 @@ export async function runService(
   const onHangup = () => reloads.request()
   process.on('SIGHUP', onHangup)
   try {
-    const started = await start(
-      stepsOf({ log, changes, reloads, supervisor, fail: ending.fail }),
-      ending,
-    )
+    const steps = stepsOf({ log, changes, reloads, supervisor, fail: ending.fail })
+    const started = await start([() => loadAddon().noCores(), ...steps], ending)
     const why = await ending.promise
     supervisor.stopping(why.kind === 'failure' ? messageOf(why.error) : undefined)
     if (why.kind === 'signal') log.info({ signal: why.signal }, 'stopping')

@@ -3,6 +3,7 @@
 
 import { parsePrefix, prefixHolds } from '../fleet/address.js'
 import type { Announce, AnnouncedPrefix, RoutingDaemon } from '../fleet/announce.js'
+import { checkPrefixes } from './check-reach.js'
 import { durationText } from './duration.js'
 import { announcedShape, dePreferredShape, type FleetFile } from './shape.js'
 import type { Source } from './source.js'
@@ -40,7 +41,8 @@ export function checkAnnounce(source: Source, file: FleetFile): void {
     } else first.set(prefix.prefix, index)
     checkServicesOf(source, file, prefix, path)
   }
-  warnAboutUnannounced(source, file, announce)
+  checkPrefixes(source, file)
+  if (!source.hasErrors) warnAboutUnannounced(source, file, announce)
 }
 
 function checkServicesOf(

@@ -18,16 +18,23 @@ import { checkAdmin } from './check-admin.js'
 import { announceOf, checkAnnounce } from './check-announce.js'
 import { checkFleet, checkSize } from './check-fleet.js'
 import { checkHealth, nameIn } from './check-health.js'
+import { checkReach } from './check-reach.js'
 import { checkPortCount, checkServices, warnAboutServices } from './check-services.js'
 import { readDrafts } from './drafts.js'
 import { checkShape } from './issues.js'
-import { type Problem, sortProblems } from './problem.js'
+import { FILE_START, type Position, type Problem, sortProblems } from './problem.js'
 import { readText } from './read-text.js'
 import { type FleetFile, timeoutsShape } from './shape.js'
 import { Source } from './source.js'
 
 export type FleetResult =
-  | { readonly ok: true; readonly fleet: Fleet; readonly warnings: readonly Problem[] }
+  | {
+      readonly ok: true
+      readonly fleet: Fleet
+      readonly warnings: readonly Problem[]
+      /** Where the program of "exec" is named. */
+      readonly programAt: Position | undefined
+    }
   | { readonly ok: false; readonly problems: readonly Problem[] }
 
 type PopFile = FleetFile['fleet']['pops'][number]
@@ -41,6 +48,7 @@ export function loadFleet(path: string): FleetResult {
 
 /** `fileName` is for messages, and its folder for a relative key_file. */
 export function parseFleet(text: string, fileName: string): FleetResult {
+  if (/\r[^\n]/.test(text) && !text.includes('\n')) return withoutLines(fileName)
   const source = new Source(text, fileName)
   let file: FleetFile | undefined
   if (!source.broken) {
@@ -50,7 +58,14 @@ export function parseFleet(text: string, fileName: string): FleetResult {
   }
   const problems = limit(sortProblems(source.problems))
   if (file === undefined || source.hasErrors) return { ok: false, problems }
-  return { ok: true, fleet: build(file, fileName), warnings: problems }
+  const programAt = file.announce?.exec && source.positionOf(['announce', 'exec', 'command', 0])
+  return { ok: true, fleet: build(file, fileName), warnings: problems, programAt }
+}
+
+/** To YAML all of it is one line. */
+function withoutLines(file: string): FleetResult {
+  const message = `the lines end in CR alone, expected LF or CR LF; convert it: tr '\\r' '\\n' < ${file}`
+  return { ok: false, problems: [{ file, ...FILE_START, severity: 'error', message }] }
 }
 
 function checkMeaning(source: Source): FleetFile | undefined {
@@ -60,6 +75,7 @@ function checkMeaning(source: Source): FleetFile | undefined {
   if (sizes.includes(false)) return undefined
   checkFleet(source, drafts)
   checkAdmin(source, drafts)
+  checkReach(source, drafts)
   checkServices(source, drafts)
   checkHealth(source, drafts)
   if (file !== undefined) checkAnnounce(source, file)

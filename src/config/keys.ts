@@ -47,6 +47,7 @@ export function loadKeys(path: string): KeysResult {
 
 export function parseKeys(text: string, fileName: string): KeysResult {
   const problems: Problem[] = []
+  const warnings: Problem[] = []
   const keys: FleetKey[] = []
   const refuse = (line: number, column: number, message: string): void => {
     problems.push({ file: fileName, line, column, severity: 'error', message })
@@ -67,11 +68,15 @@ export function parseKeys(text: string, fileName: string): KeysResult {
     else if (keys.some(({ id }) => id === key.id)) {
       refuse(i + 1, column, `key id ${key.id} again, expected two different key ids`)
     } else keys.push(key)
+    if (typeof key === 'object' && key.key.every((byte) => byte === 0)) {
+      const message = `the key is all zeros, which whoever forges tries first, expected random digits; ${MAKE_ONE}`
+      warnings.push({ file: fileName, line: i + 1, column, severity: 'warning', message })
+    }
   })
   if (rows === 0) refuse(1, 1, `no key in the file, ${FORMAT}; ${MAKE_ONE}`)
   return problems.length > 0
     ? { ok: false, cause: 'unusable', problems }
-    : { ok: true, keys, warnings: [] }
+    : { ok: true, keys, warnings }
 }
 
 /** The key, or a message. A row is not to be quoted: whatever stands in it may be the key. */

@@ -66,8 +66,19 @@ function oneOf<const T extends string>(...words: readonly T[]) {
   })
 }
 
+/** Those of them that would be taken. */
+function examples(minMs: number, maxMs: number, ...texts: readonly string[]): string {
+  const fit = texts.filter((text) => {
+    const ms = durationMs(text) ?? 0
+    return ms >= minMs && ms <= maxMs
+  })
+  const last = fit.at(-1) ?? ''
+  return fit.length > 1 ? `${fit.slice(0, -1).join(', ')} or ${last}` : last
+}
+
 function timeout(maxS: number) {
-  const expected = `a duration 1s to ${durationText(maxS)}, such as 500ms, 65s, 10m or 3h`
+  const such = examples(1000, maxS * 1000, '65s', '10m', '3h')
+  const expected = `a duration 1s to ${durationText(maxS)}, such as ${such}`
   return leaf((value): Reading<number> => {
     const seconds = typeof value === 'string' ? durationS(value) : undefined
     if (seconds !== undefined && seconds >= 1 && seconds <= maxS) return { value: seconds }
@@ -81,11 +92,12 @@ function time(min: string, max: string, zero = false) {
   const minMs = durationMs(min) ?? 0
   const maxMs = durationMs(max) ?? 0
   const off = zero ? ', or 0s for none' : ''
+  const such = examples(minMs, maxMs, '500ms', '2s', '30s')
   return leaf((value): Reading<number> => {
     const ms = typeof value === 'string' ? durationMs(value) : undefined
     const fits = ms !== undefined && ((ms >= minMs && ms <= maxMs) || (zero && ms === 0))
     if (fits) return { value: ms }
-    return { expected: `a duration ${min} to ${max}${off}, such as 500ms or 2s` }
+    return { expected: `a duration ${min} to ${max}, such as ${such}${off}` }
   })
 }
 
@@ -102,7 +114,28 @@ const statusRange = leaf((value): Reading<StatusRange> => {
 
 const DEFAULT_STATUS: StatusRange = { from: 200, to: 399 }
 
-const path = text('a path that starts with "/", such as /healthz', /^\/[!-~]*$/)
+const path = leaf((value): Reading<string> => {
+  if (typeof value !== 'string' || !value.startsWith('/')) {
+    return { expected: 'a path that starts with "/", such as /healthz' }
+  }
+  if (/^[!-~]*$/.test(value)) return { value }
+  const encoded = value.replace(/\p{Cs}/gu, '').replace(/[^!-~]+/g, encodeURIComponent)
+  return {
+    expected: `a path of ASCII characters without blanks, the others percent-encoded; did you mean "${encoded}"?`,
+  }
+})
+
+/** sizeof(sun_path), less its end mark. */
+const MAX_SOCKET_PATH = 107
+const socketPath = leaf((value): Reading<string> => {
+  const what = 'the path of the control socket of BIRD, from /'
+  if (typeof value !== 'string' || !/^\/[^\p{Cc}]*$/u.test(value)) return { expected: what }
+  const bytes = Buffer.byteLength(value)
+  if (bytes <= MAX_SOCKET_PATH) return { value }
+  return {
+    expected: `${what}, of at most ${MAX_SOCKET_PATH} bytes (this one has ${bytes}): no socket can have a longer one; use a shorter path or a symbolic link`,
+  }
+})
 
 const name = text(
   `a name of at most ${MAX_NAME_LENGTH} letters, digits, ".", "_" and "-" that starts with a letter or digit (a number needs quotes)`,
@@ -287,7 +320,7 @@ export const execShape = z.strictObject({
 })
 
 export const announceShape = z.strictObject({
-  bird: text('the path of the control socket of BIRD, from /', /^\/[^\p{Cc}]{0,106}$/u).optional(),
+  bird: socketPath.optional(),
   exec: execShape.optional(),
   prefixes: z
     .array(announcedPrefixShape)

@@ -22,7 +22,7 @@ import {
   MAX_YAML_TOKENS,
   MAX_YAML_VALUES,
 } from '../fleet/limits.js'
-import { FILE_START, type Position, type Problem } from './problem.js'
+import { FILE_START, type Position, type Problem, show } from './problem.js'
 import { suggest } from './suggest.js'
 import { keyText, plainValue, type Targets, TooDeep, TooMuch, targetsOf } from './yaml-value.js'
 
@@ -34,6 +34,9 @@ const CONTROL_TOKENS = ['\u0002', '\u0018', '\u001f']
 const TOO_LONG = `YAML: more than ${MAX_YAML_TOKENS} words and marks, expected at most as many (MAX_YAML_TOKENS)`
 
 const TOO_DEEP = `YAML: nested too deeply, expected at most ${MAX_YAML_DEPTH} levels (MAX_YAML_DEPTH)`
+
+/** The parser quotes what it does not understand, however long it is. */
+const MAX_YAML_MESSAGE = 160
 
 export class Source {
   readonly value: unknown
@@ -213,7 +216,7 @@ export class Source {
             this.#report(
               'error',
               position,
-              `key ${JSON.stringify(name)} again, expected once; the first is at ${place}`,
+              `key ${show(name)} again, expected once; the first is at ${place}`,
             )
           }
         }
@@ -282,5 +285,6 @@ function syntaxMessage({ code, message }: YAMLError): string {
 }
 
 function oneLine(message: string): string {
-  return message.trim().replace(/\s*\n\s*/g, ' ')
+  const line = message.trim().replace(/\s*\n\s*/g, ' ')
+  return line.length > MAX_YAML_MESSAGE ? `${line.slice(0, MAX_YAML_MESSAGE)}...` : line
 }

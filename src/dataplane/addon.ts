@@ -186,6 +186,8 @@ export interface Addon {
   newNode(settings: NodeSettings): NodeHandle
   /** sd_notify(3): one datagram to this socket. */
   notify(socket: string, text: string): void
+  /** From now on no core file of this process is written, and nobody but root reads its memory. */
+  noCores(): void
   flowId(flow: FlowTuple): bigint
   xxh64(data: Uint8Array, seed: bigint): bigint
   openPcap(path: string): PcapHandle
@@ -258,6 +260,7 @@ type Raw = {
     seed: bigint,
   ): bigint
   notify(socket: string, text: string): void
+  noCores(): void
   observeDevice(vips: Uint8Array, graceMs: number, seed: bigint, device: string): ObserverHandle
   observePcap(vips: Uint8Array, graceMs: number, seed: bigint, path: string): RawObservation
 } & Pick<Addon, 'counterTable' | 'xxh64' | 'openPcap'>
@@ -314,6 +317,7 @@ function bind(raw: Raw): Addon {
       return coded(() => node(raw.newNode(generation, bootId, flowEntries)))
     },
     notify: (socket, text) => coded(() => raw.notify(socket, text)),
+    noCores: () => coded(() => raw.noCores()),
     flowId: ({ src, dst, sport, dport, proto, seed }) => {
       checkBytes('src', src, ADDRESS_BYTES)
       checkBytes('dst', dst, ADDRESS_BYTES)

@@ -31,6 +31,7 @@ export interface RawObservation extends ObservedCounts {
   readonly unplaced: number
   /** Packets that the kernel, or a file's reader, had no room for. */
   readonly lost: number
+  /** Not 0: it ended before its time, a device or a file. */
   readonly errno: number
   readonly columnS: number
   /** Over time, by when a connection was first seen. */

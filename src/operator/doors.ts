@@ -25,7 +25,7 @@ export function localDoors(stateDir: string): readonly NodeDoor[] {
     const code = errnoCode(error)
     if (code === 'ENOENT') return []
     throw new HostError(
-      `${stateDir} cannot be looked into (${code}), expected the state folder of the nodes of this machine: be the user that they run as (root), or name the folder with --state`,
+      `${stateDir} cannot be looked into (${code}), expected the state folder of the nodes of this machine: run this as their user (steadycast, as a rule) or as root, or name the folder with --state`,
     )
   }
   return names

@@ -25,13 +25,6 @@ export function judge(status: Judged): OverallHealth {
   }
 }
 
-/** Of several nodes: the worst. */
-export function worst(states: readonly HealthState[]): HealthState {
-  return (
-    states.find((state) => state === 'down') ?? states.find((state) => state === 'degraded') ?? 'ok'
-  )
-}
-
 const down = (sentence: string): Reason => ({ state: 'down', sentence })
 const degraded = (sentence: string): Reason => ({ state: 'degraded', sentence })
 

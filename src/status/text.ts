@@ -4,7 +4,13 @@
 import { durationWords, tableLines } from '../terminal/table.js'
 import type { BackendStatus, OverallHealth, PeerStatus, StatusDocument } from './model.js'
 
-export function healthLines({ state, reasons }: OverallHealth): readonly string[] {
+export function healthLines({
+  state,
+  reasons,
+}: {
+  readonly state: string
+  readonly reasons: OverallHealth['reasons']
+}): readonly string[] {
   const word = state.toUpperCase()
   const [first, ...others] = reasons
   if (first === undefined) return [word]

@@ -132,8 +132,8 @@ t.test(
     )
     t.match(remote.stdout, /^OK\nNode nyc-1 of PoP nyc/)
     const refused = await done(operator(net, 'status', '--admin', '10.2.0.1:6081'))
-    t.equal(refused.code, 2)
-    t.match(refused.stdout, /^DOWN: expected the token of the fleet/)
+    t.equal(refused.code, 3)
+    t.match(refused.stdout, /^UNKNOWN: this needs the token of the fleet.*--token-file FILE/)
 
     const top = operator(net, 'top', '--json', '--config', 'fleet.yaml')
     await until('three readings', () => top.stdout.split('\n').length > 3, top.ended)

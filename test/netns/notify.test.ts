@@ -1,7 +1,7 @@
 // What systemd hears of a node and of a backend side, on real datagram sockets: readiness, reloads, the end, and signs of
 // life that stop with the worker's thread alone. The units' users and capabilities belong to it.
 
-import { writeFileSync } from 'node:fs'
+import { statSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { type Running, until } from './net.js'
@@ -174,6 +174,8 @@ async function asTheUnitsUser(t: Test, machine: Machine): Promise<void> {
     ...node,
   )
   await running.says(/is running"/)
+  const { uid } = statSync(`/proc/${running.child.pid}/environ`)
+  t.equal(uid, 0, 'the kernel writes no core file of it, nor lets its user read its memory')
   const { code, stdout, stderr } = await running.stop()
   t.equal(code, 0, stdout + stderr)
 }

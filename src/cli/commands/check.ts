@@ -1,10 +1,12 @@
 // The verb `check`: says everything that is wrong with a fleet file, or sums it up. Called by main.ts; run by
 // operators, editors and pipelines, so it needs neither root nor the fleet key, and touches nothing.
 
+import { accessSync, constants, statSync } from 'node:fs'
+import { join } from 'node:path'
 import type { Command } from 'commander'
 import { loadFleet } from '../../config/fleet-file.js'
 import { type KeysResult, loadKeys } from '../../config/keys.js'
-import { count, formatProblem, type Problem } from '../../config/problem.js'
+import { count, formatProblem, type Position, type Problem } from '../../config/problem.js'
 import { didYouMean } from '../../config/suggest.js'
 import { loadToken, type TokenResult } from '../../config/token.js'
 import type { Fleet, FleetNode, Pop, ServiceHealth } from '../../fleet/model.js'
@@ -72,6 +74,7 @@ function check(path: string, nodeName: string | undefined): Report {
   const { fleet } = result
   const problems = [
     ...result.warnings,
+    ...withoutProgram(path, result),
     ...asWarnings(loadKeys(fleet.keyFile)),
     ...(fleet.adminTokenFile === undefined ? [] : asWarnings(loadToken(fleet.adminTokenFile))),
   ]
@@ -87,6 +90,31 @@ function asWarnings(secret: KeysResult | TokenResult): readonly Problem[] {
   if (secret.ok) return secret.warnings
   if (secret.cause !== 'unusable') return []
   return secret.problems.map((problem) => ({ ...problem, severity: 'warning' }))
+}
+
+/** The nodes may have it. */
+function withoutProgram(
+  file: string,
+  { fleet, programAt }: { readonly fleet: Fleet; readonly programAt: Position | undefined },
+): readonly Problem[] {
+  const { daemon } = fleet.announce ?? {}
+  const program = daemon?.kind === 'exec' ? daemon.command[0] : undefined
+  if (program === undefined || programAt === undefined || isProgram(program)) return []
+  const message = `command: this machine has no program ${JSON.stringify(program)} that can be run, expected one on every node: install it there, or correct the path`
+  return [{ file, ...programAt, severity: 'warning', message }]
+}
+
+function isProgram(name: string): boolean {
+  const folders = name.includes('/') ? [''] : (process.env.PATH ?? '').split(':')
+  return folders.some((folder) => {
+    try {
+      const path = folder === '' ? name : join(folder, name)
+      accessSync(path, constants.X_OK)
+      return statSync(path).isFile()
+    } catch {
+      return false
+    }
+  })
 }
 
 interface Found {

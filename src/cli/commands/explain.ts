@@ -4,7 +4,7 @@
 
 import { setTimeout } from 'node:timers/promises'
 import type { Command } from 'commander'
-import { askDoor, type Door, doorText } from '../../admin/client.js'
+import { askDoor, type Door, documentOf, doorText } from '../../admin/client.js'
 import { EXPLAIN_REQUESTS_PER_S } from '../../admin/guard.js'
 import { loadFleet } from '../../config/fleet-file.js'
 import { loadKeys } from '../../config/keys.js'
@@ -206,6 +206,8 @@ async function askNode(door: Door, packet: Uint8Array): Promise<Explanation> {
   }
   const path = `/explain?packet=${Buffer.from(packet).toString('base64url')}`
   const reply = await askDoor(door, { method: 'GET', path })
-  if (!reply.ok) throw new UserError(reply.refused ? `${doorText(door)}: ${reply.why}` : reply.why)
-  return JSON.parse(reply.value) as Explanation
+  const fields = ['node', 'leaves', 'counted', 'result'] as const
+  const said = reply.ok ? documentOf<Explanation>(door, reply.value, fields) : reply
+  if (said.ok) return said.value
+  throw new UserError(said.refused && !said.unknown ? `${doorText(door)}: ${said.why}` : said.why)
 }

@@ -3,7 +3,7 @@
 // by main.ts. Guarantees: sends nothing and changes nothing; what it has seen is told at the end, also of a signal.
 
 import { randomBytes } from 'node:crypto'
-import { writeFileSync } from 'node:fs'
+import { closeSync, openSync, writeFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import { errnoName, loadAddon, NativeError } from '../../dataplane/addon.js'
 import type { ObserverSettings, RawObservation } from '../../dataplane/observation.js'
@@ -65,21 +65,30 @@ async function observe(options: Options): Promise<void> {
     graceMs: graceS * 1000,
     seed: randomBytes(8).readBigUInt64BE(),
   }
+  const drawing = options.svg === undefined ? undefined : openDrawing(options.svg)
   const source: ObservationSource = { from, vips: vips.map(({ text }) => text), graceS }
   const raw =
     device === undefined ? readPcap(settings, from) : await watch(settings, device, options.seconds)
-  tell(raw, source, options)
+  const observation = observationOf(raw, source)
+  const text = options.json ? JSON.stringify(observation) : observationText(observation)
+  process.stdout.write(`${text}\n`)
+  drawing?.write(observationSvg(observation))
 }
 
-function tell(raw: RawObservation, source: ObservationSource, { json, svg }: Options): void {
-  const observation = observationOf(raw, source)
-  process.stdout.write(`${json ? JSON.stringify(observation) : observationText(observation)}\n`)
-  if (svg === undefined) return
-  try {
-    writeFileSync(svg, observationSvg(observation))
-  } catch (error) {
-    throw new UserError(`--svg: ${svg} cannot be written: ${(error as Error).message}`)
+/** Tried before hours of watching; what stands there stays until there is something to put in its place. */
+function openDrawing(path: string): { readonly write: (svg: string) => void } {
+  const orRefuse = (act: () => void): void => {
+    try {
+      act()
+    } catch (error) {
+      const { message } = error as Error
+      throw new UserError(
+        `--svg: ${path} cannot be written: ${message}; name a file in a folder that this user may write to`,
+      )
+    }
   }
+  orRefuse(() => closeSync(openSync(path, 'a')))
+  return { write: (svg) => orRefuse(() => writeFileSync(path, svg)) }
 }
 
 function vipOf(text: string) {
@@ -107,7 +116,13 @@ function numberOf(option: string, text: string, least: number): number {
 
 function readPcap(settings: ObserverSettings, path: string): RawObservation {
   try {
-    return loadAddon().observePcap(settings, path)
+    const raw = loadAddon().observePcap(settings, path)
+    if (raw.errno !== 0) {
+      process.stderr.write(
+        `${path} is cut or damaged (${errnoName(raw.errno)}): what stands before that place is counted\n`,
+      )
+    }
+    return raw
   } catch (error) {
     if (!(error instanceof NativeError)) throw error
     throw new UserError(

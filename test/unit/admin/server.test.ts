@@ -151,6 +151,14 @@ t.test('on loopback reading is free and a change needs the token', async (t) => 
   t.same(changes, [{ node: 'draining' }])
 })
 
+t.test('a token that is missing and one that is another are told apart', async (t) => {
+  const { where } = await start(t, { token: TOKEN })
+  t.match((await ask(where, post())).body, /none was sent: .*--token-file FILE/)
+  const other = await ask(where, post({ authorization: `Bearer ${TOKEN}x` }))
+  t.match(other.body, /^the token that was sent is not this node's, expected/)
+  t.notMatch(other.body, TOKEN)
+})
+
 t.test('without a token nothing is changed over TCP, and the answer says how else', async (t) => {
   const { where, changes } = await start(t)
   const told = await ask(where, post({ authorization: 'Bearer undefined' }))

@@ -1,7 +1,7 @@
 // The verb `check` as an operator and as a pipeline meets it: the built program, its two streams and its exit code.
 
 import { spawnSync } from 'node:child_process'
-import { chmodSync } from 'node:fs'
+import { chmodSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 
@@ -63,6 +63,25 @@ t.test('a warning does not fail the file', async (t) => {
   t.equal(status, 0)
   t.match(stdout, /^fleet\.yaml: ok: /)
   t.match(stderr, /^fleet\.yaml:7:\d+: warning: .*pool "spare" is used by no service\n$/)
+})
+
+t.test('a program of exec that is not there, or cannot be run, is a warning', async (t) => {
+  const dir = t.testdir({ announce: '#!/bin/sh\n' })
+  const run = (command: string) => {
+    const prefixes = '[{ prefix: 198.51.100.0/24, up_when: any }]'
+    writeFileSync(
+      `${dir}/fleet.yaml`,
+      `${GOOD}announce:\n  exec: { command: [${command}] }\n  prefixes: ${prefixes}\n`,
+    )
+    return check(dir, 'fleet.yaml')
+  }
+  const says =
+    /^fleet\.yaml:11:21: warning: command: this machine has no program ".+" that can be run/
+  t.match(run('/nobody/announce'), { status: 0, stderr: says })
+  t.match(run(`${dir}/announce`), { status: 0, stderr: says })
+  chmodSync(`${dir}/announce`, 0o755)
+  t.match(run(`${dir}/announce, "64500"`), { status: 0, stderr: '' })
+  t.match(run('sh'), { status: 0, stderr: '' })
 })
 
 t.test('how services are checked is said, defaults and all', async (t) => {

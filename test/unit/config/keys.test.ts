@@ -23,6 +23,13 @@ t.test('one line is one key', async (t) => {
   })
 })
 
+t.test('a key of zeros is taken with a warning', async (t) => {
+  const result = parseKeys(`7 ${ONE}\n8 ${'0'.repeat(32)}\n`, 'fleet.key')
+  t.same(result.ok && result.warnings.map(formatProblem), [
+    `fleet.key:2:1: warning: the key is all zeros, which whoever forges tries first, expected random digits; ${HOW}`,
+  ])
+})
+
 t.test('of two keys the first stays first, comments and blank lines apart', async (t) => {
   const result = parseKeys(`# new\n\n  255\t${TWO}  # signs\r\n0 ${ONE}`, 'fleet.key')
   t.same(result.ok && result.keys.map(({ id }) => id), [255, 0])

@@ -98,6 +98,28 @@ t.test('every limit that was met is told', async (t) => {
   t.match(svg, /No prefix has trouble\./)
 })
 
+t.test('of a capture that is cut, what is whole is counted, and it is said', async (t) => {
+  const whole = pcap([packet('203.0.113.9', 1, 'S'), packet('203.0.113.9', 2, 'S')])
+  const dir = t.testdir({})
+  writeFileSync(join(dir, 'cut.pcap'), whole.subarray(0, whole.length - 5))
+  const { stdout, stderr, status } = observe(dir, '--pcap', 'cut.pcap', '--vip', VIP, '--json')
+  t.equal(
+    stderr,
+    'cut.pcap is cut or damaged (EBADMSG): what stands before that place is counted\n',
+  )
+  t.equal(status, 0)
+  t.match(JSON.parse(stdout), { packets: 1, begun: 1 })
+})
+
+t.test('a picture that cannot be written is refused before anything is watched', async (t) => {
+  const dir = t.testdir({})
+  writeFileSync(join(dir, 'some.pcap'), pcap([packet('203.0.113.9', 1, 'S')]))
+  for (const svg of ['nowhere/some.svg', '.']) {
+    const told = observe(dir, '--pcap', 'some.pcap', '--vip', VIP, '--svg', svg)
+    t.match(told, { status: 1, stdout: '', stderr: /^steadycast: --svg: .+ cannot be written: / })
+  }
+})
+
 t.test('what cannot be watched is refused in one line', async (t) => {
   const dir = t.testdir({ 'no.pcap': 'this is a text and no capture of anything' })
   for (const [args, pattern] of [

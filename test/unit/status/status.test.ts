@@ -3,7 +3,6 @@
 import t from 'tap'
 import { loadAddon } from '../../../src/dataplane/addon.js'
 import type { HealthReport } from '../../../src/health/report.js'
-import { worst } from '../../../src/status/judge.js'
 import { ratesBetween } from '../../../src/status/rates.js'
 import { healthLines, statusLines } from '../../../src/status/text.js'
 import { topFrame } from '../../../src/status/top-view.js'
@@ -239,12 +238,6 @@ t.test('a node that runs alone, or has seen nothing yet, has a whole document to
     true,
   )
   t.same(JSON.parse(JSON.stringify(status)), status, 'nothing is lost on its way')
-})
-
-t.test('the worst of several nodes counts', async (t) => {
-  t.equal(worst([]), 'ok')
-  t.equal(worst(['ok', 'degraded', 'ok']), 'degraded')
-  t.equal(worst(['degraded', 'down', 'ok']), 'down')
 })
 
 t.test(
