@@ -185,9 +185,9 @@ async function refuse(t: Test, machine: BootedMachine): Promise<void> {
   const refused = await machine.start('systemctl reload steadycast').ended
   t.not(refused.code, 0, 'systemctl itself fails')
   await machine.type('systemctl kill --signal=HUP --kill-whom=main steadycast')
-  await until('the refusal', async () => (await machine.type(SHOW)).includes('stays in force'))
+  await until('the refusal', async () => (await machine.type(SHOW)).includes('last reload failed'))
   const said = await machine.type('systemctl status --full steadycast')
-  t.match(said, /Status: ".* is running; .*stays in force: .*fleet\.yaml:\d+:\d+: rise: got /)
+  t.match(said, /Status: ".* is running; the last reload failed: .*fleet\.yaml:\d+:\d+: rise: got /)
   t.match(said, /steadycast\[\d+\]: .*fleet\.yaml:\d+:\d+: rise: got /, 'and the journal')
   await machine.type(`cp /root/fleet.yaml ${FLEET}; systemctl reload steadycast`)
   t.match(await machine.type(SHOW), / is running\n/)
