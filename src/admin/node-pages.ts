@@ -80,7 +80,8 @@ function sayWords({ words, backends }: NodeSources, body: unknown): Answer {
     )
   }
   const known = backends()
-  const said = Object.entries(parsed.data.backends ?? {})
+  // Not of what was parsed, which has lost a backend that calls itself __proto__.
+  const said = Object.entries((body as WordsBody).backends ?? {})
   if (said.length > MAX_BACKENDS) {
     return refusal(400, `${said.length} backends, expected at most ${MAX_BACKENDS} (MAX_BACKENDS)`)
   }

@@ -6,6 +6,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { adminUrl, isOfThisMachine } from '../fleet/admin-address.js'
 import { type Answer, type Pages, refusal } from './answer.js'
+import { refuseBroken } from './broken.js'
 import { Guard, type Token, type Trust } from './guard.js'
 import { type Listener, listen } from './listen.js'
 
@@ -81,9 +82,16 @@ function serverFor(trust: Trust, { pages, token, nowMs = Date.now }: AdminOption
       maxHeaderSize: MAX_HEADER_BYTES,
       requestTimeout: REQUEST_TIMEOUT_MS,
       connectionsCheckingInterval: TIMEOUT_CHECK_MS,
+      // Node's own refusal has no body.
+      requireHostHeader: false,
     },
     (request, response) => void respond(request, response, guard, pages),
   )
+  const bounds = { headerBytes: MAX_HEADER_BYTES, timeoutMs: REQUEST_TIMEOUT_MS }
+  server.on('clientError', (error, socket) => refuseBroken(error, socket, bounds))
+  server.on('checkExpectation', (_, response) => {
+    write(response, refusal(417, 'expected no header Expect but "100-continue"', { close: true }))
+  })
   server.headersTimeout = REQUEST_TIMEOUT_MS
   server.keepAliveTimeout = REQUEST_TIMEOUT_MS
   server.timeout = IDLE_TIMEOUT_MS
@@ -108,6 +116,10 @@ async function respond(
   const made = await answer(request, guard, pages).catch((error: unknown) =>
     refusal(500, (error as Error).message, { close: true }),
   )
+  write(response, made)
+}
+
+function write(response: ServerResponse, made: Answer): void {
   const { status, contentType, body, headers = {}, close = false } = made
   response.writeHead(status, {
     ...HEADERS,
@@ -122,6 +134,9 @@ async function respond(
 async function answer(request: IncomingMessage, guard: Guard, pages: Pages): Promise<Answer> {
   const refused = guard.refuse(request)
   if (refused !== undefined) return refused
+  if (request.httpVersion === '1.1' && request.headers.host === undefined) {
+    return refusal(400, 'the request has no header Host, which HTTP/1.1 demands', { close: true })
+  }
   const [path = '', query = ''] = (request.url ?? '').split('?')
   const page = Object.hasOwn(pages, path) ? pages[path] : undefined
   if (page === undefined) {

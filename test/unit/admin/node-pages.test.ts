@@ -85,6 +85,7 @@ t.test('a request with one thing wrong changes nothing at all', async (t) => {
     (await post('/words', { backends: { __proto__: null, constructor: 'draining' } })).status,
     422,
   )
+  t.equal((await post('/words', JSON.parse('{"backends":{"__proto__":"ready"}}'))).status, 422)
 })
 
 t.test('words that cannot be written down are not in force, and the answer says so', async (t) => {
