@@ -1,6 +1,6 @@
 // Fleet file, key and names for the verbs that start something: read, or refused with every problem. Called by `run` and
 // `backend`, at the start and for each reload. Guarantees: all problems are told, each on its line, before the closing
-// sentence.
+// sentence, which has the first.
 
 import { loadFleetAside } from '../config/aside.js'
 import { type FleetResult, loadFleet } from '../config/fleet-file.js'
@@ -64,8 +64,9 @@ export function refuseReload(log: Log): Refuse {
       if (problem.severity === 'error') log.error(formatProblem(problem))
       else log.warn(formatProblem(problem))
     }
-    const errors = problems.filter(({ severity }) => severity === 'error')
-    throw new UserError(`${path}: ${count(errors.length, 'error')}`)
+    const [first, ...others] = problems.filter(({ severity }) => severity === 'error')
+    const rest = others.length === 0 ? '' : ` (and ${count(others.length, 'more error')})`
+    throw new UserError(first === undefined ? path : `${formatProblem(first)}${rest}`)
   }
 }
 

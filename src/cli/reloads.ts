@@ -9,6 +9,8 @@ export interface ReloadState {
   /** Of the last reload; a start that succeeded counts as one. */
   readonly successful: boolean
   readonly lastSuccessMs: number
+  /** One sentence, when it was not successful. */
+  readonly why?: string
 }
 
 /** Thrown by a reload that has put the new configuration in force, but not all that belongs to it. */
@@ -88,14 +90,14 @@ export class Reloads {
       else this.#log.info({ changes }, `reloaded: ${changes.join('; ')}`)
       this.#supervisor?.reloaded(undefined)
     } catch (error) {
-      this.#state = { ...this.#state, successful: false }
       const message = error instanceof Error ? error.message : String(error)
-      this.#supervisor?.reloaded(message)
-      this.#log.error(
+      const why =
         error instanceof PartlyReloaded
           ? `reload failed midway: ${message}`
-          : `reload refused, the configuration of before stays in force: ${message}`,
-      )
+          : `reload refused, the configuration of before stays in force: ${message}`
+      this.#state = { ...this.#state, successful: false, why }
+      this.#supervisor?.reloaded(message)
+      this.#log.error(why)
     }
   }
 }

@@ -35,7 +35,11 @@ export interface StatusInput {
   readonly counters: BigUint64Array
   readonly worker: WorkerStatus
   readonly words: { readonly ofNode: Said; ofBackend(id: number): Said | undefined }
-  readonly reload: { readonly successful: boolean; readonly lastSuccessMs: number }
+  readonly reload: {
+    readonly successful: boolean
+    readonly lastSuccessMs: number
+    readonly why?: string
+  }
   readonly startedMs: number
   readonly health?: HealthReport | undefined
   readonly announce?: AnnounceReport | undefined
@@ -57,7 +61,11 @@ export function buildStatus(input: StatusInput, nowMs: number): StatusDocument {
     word: words.ofNode.word,
     word_since_s: words.ofNode.word === 'ready' ? null : since(words.ofNode.sinceMs),
     worker: { error: worker.error, busy_s: worker.busyUs / 1e6 },
-    reload: { successful: reload.successful, last_success_s: since(reload.lastSuccessMs) },
+    reload: {
+      successful: reload.successful,
+      last_success_s: since(reload.lastSuccessMs),
+      why: reload.why ?? null,
+    },
     publication: {
       filled: view?.filled ?? false,
       certain: view?.certain ?? false,

@@ -173,7 +173,7 @@ function ofFlows({ flows, publication }: Judged): readonly Reason[] {
 
 function ofReload({ reload }: Judged): readonly Reason[] {
   if (reload.successful) return []
-  return [degraded('the last reload was refused: the configuration of before is in force')]
+  return [degraded(`the last ${reload.why ?? 'reload was refused'}`)]
 }
 
 function ofFiles({ peers }: Judged): readonly Reason[] {

@@ -159,7 +159,12 @@ export interface StatusDocument {
   readonly word: Word
   readonly word_since_s: number | null
   readonly worker: { readonly error: string | null; readonly busy_s: number }
-  readonly reload: { readonly successful: boolean; readonly last_success_s: number }
+  readonly reload: {
+    readonly successful: boolean
+    readonly last_success_s: number
+    /** Of the last one, when it was not successful. */
+    readonly why: string | null
+  }
   readonly publication: {
     readonly filled: boolean
     readonly certain: boolean

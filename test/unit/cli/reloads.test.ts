@@ -79,11 +79,16 @@ t.test(
       await new Promise((resolve) => setImmediate(resolve))
     }
     await turn()
-    t.same(reloads.state, { successful: false, lastSuccessMs: begun })
+    t.same(reloads.state, {
+      successful: false,
+      lastSuccessMs: begun,
+      why: 'reload refused, the configuration of before stays in force: fleet.yaml: 2 errors',
+    })
     await turn()
-    t.same(reloads.state, { successful: false, lastSuccessMs: begun })
+    t.match(reloads.state, { successful: false, why: 'reload failed midway: rules do not follow' })
     await turn()
     t.equal(reloads.state.successful, true)
+    t.notOk('why' in reloads.state)
     t.ok(reloads.state.lastSuccessMs > begun)
     t.same(lines, [
       'reload refused, the configuration of before stays in force: fleet.yaml: 2 errors',

@@ -86,8 +86,9 @@ t.test('every way to be other than well has its sentence', async (t) => {
   t.same(reasonsOf({ view: { flowsEstablished: 4000 } }), [
     'DEGRADED: the flow table is nearly full: 4000 of 4096 entries',
   ])
-  t.match(reasonsOf({ more: { reload: { successful: false, lastSuccessMs: 0 } } }), [
-    /^DEGRADED: the last reload was refused/,
+  const why = 'reload refused, the configuration of before stays in force: fleet.yaml:3:5: no such key'
+  t.same(reasonsOf({ more: { reload: { successful: false, lastSuccessMs: 0, why } } }), [
+    `DEGRADED: the last ${why}`,
   ])
   t.match(reasonsOf({ otherFiles: ['nyc-1'] }), [
     /^DEGRADED: another fleet file than here is in force at nyc-1: /,
