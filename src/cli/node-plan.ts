@@ -79,11 +79,17 @@ export function completePlan(
 
 /** Throws when a reload cannot bring this about. */
 export function requireSameNode(before: NodeFiles, after: NodeFiles): void {
+  const seeds = [before.fleet.hashSeed, after.fleet.hashSeed]
+  if (seeds[0] !== seeds[1]) {
+    const [was, is] = seeds.map((seed) => `0x${seed?.toString(16)}`)
+    throw new UserError(
+      `hash_seed was ${was} and is now ${is}, expected the same for ever: put ${was} back (a node with another seed than its peers is refused by them; with a new one all nodes would have to be stopped before the first is started, which ends all connections)`,
+    )
+  }
   const differ = [
     { what: "this node's id", from: before.self.id, to: after.self.id },
     { what: "this node's address", from: before.self.address, to: after.self.address },
     { what: "this node's PoP", from: before.pop.id, to: after.pop.id },
-    { what: 'hash_seed', from: before.fleet.hashSeed, to: after.fleet.hashSeed },
   ].filter(({ from, to }) => from !== to)
   const [first] = differ
   if (first === undefined) return
