@@ -51,6 +51,8 @@ export class Announcer {
   #inputs: (() => AnnounceInputs) | undefined
   #reports: readonly PrefixReport[] = []
   #trouble: string | undefined
+  /** By the daemon; undefined: nobody knows what it does. */
+  #taken: readonly Route[] | undefined
   #failures = 0
   #running: Promise<void> | undefined
   #again = false
@@ -67,6 +69,7 @@ export class Announcer {
       withdrew: () => {
         log.warn('this process stood still for seconds: its announcements were withdrawn meanwhile')
         this.#told?.daemon.forget()
+        this.#taken = undefined
         this.#tell()
       },
     })
@@ -122,7 +125,8 @@ export class Announcer {
   }
 
   report(): AnnounceReport {
-    return { prefixes: this.#reports, trouble: this.#trouble }
+    const done = isDeepStrictEqual(this.#taken, this.#routes())
+    return { prefixes: this.#reports, trouble: this.#trouble, done }
   }
 
   /** Withdraws. */
@@ -215,10 +219,12 @@ export class Announcer {
     while (this.#again && !this.#stopped && this.#told !== undefined) {
       this.#again = false
       const { daemon } = this.#told
-      const trouble = await daemon.apply(this.#routes()).then(
+      const routes = this.#routes()
+      const trouble = await daemon.apply(routes).then(
         () => undefined,
         (error: unknown) => (error as Error).message,
       )
+      this.#taken = trouble === undefined ? routes : undefined
       this.#failures = trouble === undefined ? 0 : this.#failures + 1
       this.#note(trouble)
       nextMs =

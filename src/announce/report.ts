@@ -13,6 +13,7 @@ export const ANNOUNCEMENT_STATES: readonly AnnouncementState[] = [
 
 export interface PrefixReport {
   readonly prefix: string
+  /** What the routing daemon is told; `done` of the report says whether it has taken it. */
   readonly state: AnnouncementState
   /** What would be, were it not for damping, hold-down or the last announcer's duty. */
   readonly wanted: AnnouncementState
@@ -27,6 +28,8 @@ export interface AnnounceReport {
   readonly prefixes: readonly PrefixReport[]
   /** Of the routing daemon: undefined when it does as told; one sentence otherwise. */
   readonly trouble: string | undefined
+  /** The routing daemon has taken the states of all prefixes. */
+  readonly done: boolean
 }
 
 export interface AnnounceInputs {

@@ -27,6 +27,8 @@ export interface Left {
   readonly ingress: number | undefined
   /** `198.51.100.0/24 de-preferred`, of the nodes that stand back. */
   readonly announced: readonly string[]
+  /** Of nodes that stand back: their routing daemons have not taken what they are told, and may announce all that they did. */
+  readonly untaken: readonly string[]
   /** Some node that stands back announces nothing by itself: the operator withdraws. */
   readonly byHand: boolean
   /** Of the counts of flows, when the oldest began, on the clock of the readings; undefined: one was never counted. */
@@ -66,6 +68,17 @@ export function leftOf(target: Target, readings: Readings): Left {
         .filter(({ state }) => state !== 'withdrawn')
         .map(({ prefix, state }) => `${prefix} ${state}`),
     ),
+    untaken: standing.flatMap(({ name, status: { announcements } }) => {
+      // A node of an earlier release says only that there is trouble.
+      if (announcements === null || (announcements.done ?? announcements.trouble === null))
+        return []
+      const { trouble } = announcements
+      return [
+        trouble === null
+          ? `${name}'s routing daemon to do as told`
+          : `${name}'s routing daemon, which does not do as told (${trouble})`,
+      ]
+    }),
     byHand: standing.some(({ status }) => status.announcements === null),
     countedFromMs: Number.isFinite(from) ? from : undefined,
     unknown: unknownNodes(readings),

@@ -54,6 +54,7 @@ export function progressJson({ left, elapsedMs, waitsFor, ...rates }: Progress):
     forwarded_per_s: rates.forwardedPerS,
     ingress_per_s: left.ingress === undefined ? null : rates.ingressPerS,
     announced: left.announced,
+    routing_daemon: left.untaken,
     unreachable: left.unknown,
     waits_for: waitsFor,
   }

@@ -103,6 +103,7 @@ function reasonsToWait(samples: readonly Sample[], saidMs: number): readonly str
     reasons.push('a count of the flows')
   } else if (left.flows > 0) reasons.push('flows')
   if (left.announced.length > 0) reasons.push(left.announced.join(', '))
+  reasons.push(...left.untaken)
   if (left.ingress !== undefined && !isQuiet(samples, atMs, left.ingress)) {
     reasons.push(
       left.byHand

@@ -92,7 +92,14 @@ const services: Table = {
           { text: service.vip, detail: `${service.protocol} ${service.ports.join(', ')}` },
           { text: service.pool },
           { text: `${ready} of ${configured}`, mark },
-          { text: elsewhere.length > 0 ? elsewhere.join(', ') : to_all ? 'nowhere: all get some' : 'nowhere' },
+          {
+            text:
+              elsewhere.length > 0
+                ? elsewhere.join(', ')
+                : to_all
+                  ? 'nowhere: all get some'
+                  : 'nowhere',
+          },
           perS(rate?.new_flows_per_s ?? 0),
           perS(rate?.packets_per_s ?? 0),
           bits(rate?.bits_per_s ?? 0),

@@ -106,6 +106,7 @@ export function buildStatus(input: StatusInput, nowMs: number): StatusDocument {
               last_announcer: rest.lastAnnouncer,
             })),
             trouble: announce.trouble ?? null,
+            done: announce.done,
           },
   }
   return { ...document, health: judge(document) }

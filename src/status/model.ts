@@ -191,5 +191,7 @@ export interface StatusDocument {
   readonly announcements: {
     readonly prefixes: readonly PrefixStatus[]
     readonly trouble: string | null
+    /** The routing daemon has taken the states of all prefixes. */
+    readonly done: boolean
   } | null
 }

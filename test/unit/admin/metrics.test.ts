@@ -78,6 +78,7 @@ function input(side: 'node' | 'backend', view: NodeView = EMPTY): MetricsInput {
         },
       ],
       trouble: undefined,
+      done: true,
     }),
   }
 }
@@ -280,7 +281,7 @@ t.test('a prefix has one series for each state, of which one is 1', async (t) =>
   t.equal(value('announce_trouble'), 0)
   const troubled = await scrape({
     ...input('node'),
-    announcements: () => ({ prefixes: [], trouble: 'BIRD is not running' }),
+    announcements: () => ({ prefixes: [], trouble: 'BIRD is not running', done: false }),
   })
   t.equal(sampleOf(troubled, 'steadycast_announce_trouble'), 1)
 })

@@ -182,18 +182,20 @@ t.test('who is left must be able to serve, and the refusal says who is not, and 
   const able: readonly Made[] = [
     {},
     { more: probes(true, false) },
-    { more: { announce: { prefixes: [prefix('announced')], trouble: undefined } } },
+    { more: { announce: { prefixes: [prefix('announced')], trouble: undefined, done: true } } },
   ]
   const unable: readonly (readonly [Made, string])[] = [
     [{ view: { filled: false } }, 'nyc-1 has not filled'],
     [{ view: { recalling: true } }, 'nyc-1 still recalls its flows'],
     [{ more: probes(false, false) }, 'nyc-1 does not reach its own VIPs'],
     [
-      { more: { announce: { prefixes: [prefix('announced')], trouble: 'no answer' } } },
+      {
+        more: { announce: { prefixes: [prefix('announced')], trouble: 'no answer', done: false } },
+      },
       'nyc-1 has trouble with its routing daemon (no answer)',
     ],
     [
-      { more: { announce: { prefixes: [prefix('withdrawn')], trouble: undefined } } },
+      { more: { announce: { prefixes: [prefix('withdrawn')], trouble: undefined, done: true } } },
       'nyc-1 has withdrawn 198.51.100.0/24 (held down for 8 s more)',
     ],
   ]
@@ -364,6 +366,7 @@ t.test('a node without a sibling is needed by all flows of its PoP', async (t) =
 t.test('prefixes that are not withdrawn are waited for, by name', async (t) => {
   const announce = (ms: number) => ({
     trouble: undefined,
+    done: true,
     prefixes: [
       {
         prefix: '198.51.100.0/24',
@@ -387,6 +390,45 @@ t.test('prefixes that are not withdrawn are waited for, by name', async (t) => {
   t.ok(shown[0]?.waitsFor.includes('198.51.100.0/24 de-preferred'))
   t.ok(endedMs >= 33_000, `${endedMs}`)
 })
+
+t.test(
+  'a routing daemon that has not taken the withdrawal is waited for, and named with its trouble',
+  async (t) => {
+    const withdrawn = {
+      prefix: '198.51.100.0/24',
+      state: 'withdrawn' as const,
+      wanted: 'withdrawn' as const,
+      why: 'it drains',
+      sinceMs: 0,
+      lastAnnouncer: false,
+    }
+    const trouble = (ms: number) => (ms < 5000 || ms > 60_000 ? undefined : 'no answer within 3 s')
+    const { endedMs, shown } = await wait('ams-2', {
+      'ams-2': (ms) => ({
+        more: { announce: { prefixes: [withdrawn], trouble: trouble(ms), done: ms > 60_000 } },
+      }),
+    })
+    t.ok(shown[0]?.waitsFor.includes("ams-2's routing daemon to do as told"))
+    t.ok(
+      shown
+        .find(({ elapsedMs }) => elapsedMs > 20_000)
+        ?.waitsFor.includes(
+          "ams-2's routing daemon, which does not do as told (no answer within 3 s)",
+        ),
+    )
+    t.ok(endedMs >= 63_000, `${endedMs}`)
+    const { outcome } = await wait(
+      'ams-2',
+      {
+        'ams-2': () => ({
+          more: { announce: { prefixes: [withdrawn], trouble: 'refused', done: false } },
+        }),
+      },
+      { timeoutMs: 90_000 },
+    )
+    t.equal(outcome.kind, 'timeout')
+  },
+)
 
 t.test('a PoP is drained when all of its nodes and backends are', async (t) => {
   const { outcome, endedMs, shown } = await wait('ams', {

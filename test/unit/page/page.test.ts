@@ -199,7 +199,7 @@ t.test(
         reason: `${long.slice(2)}${i}`,
         packets: 2 ** 53,
       })),
-      announcements: { prefixes: [], trouble: html },
+      announcements: { prefixes: [], trouble: html, done: false },
     }
     await askedAgain(page)
     t.same(await page.getByRole('region', { name: 'DOWN' }).getByRole('listitem').allInnerTexts(), [

@@ -95,6 +95,7 @@ const ANNOUNCED: AnnounceReport = {
     },
   ],
   trouble: undefined,
+  done: true,
 }
 
 const TAKEN_OUT = ['ams-web-3', 'ams-web-4']

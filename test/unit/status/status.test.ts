@@ -86,7 +86,8 @@ t.test('every way to be other than well has its sentence', async (t) => {
   t.same(reasonsOf({ view: { flowsEstablished: 4000 } }), [
     'DEGRADED: the flow table is nearly full: 4000 of 4096 entries',
   ])
-  const why = 'reload refused, the configuration of before stays in force: fleet.yaml:3:5: no such key'
+  const why =
+    'reload refused, the configuration of before stays in force: fleet.yaml:3:5: no such key'
   t.same(reasonsOf({ more: { reload: { successful: false, lastSuccessMs: 0, why } } }), [
     `DEGRADED: the last ${why}`,
   ])
@@ -116,17 +117,20 @@ t.test(
   },
 )
 
-t.test('of connections that go to all backends because every check fails nobody says that they are dropped', async (t) => {
-  const health = {
-    backends: [],
-    services: [{ service: 'dns', ready: 0, configured: 1 }],
-    probes: [],
-    unprobed: [],
-  }
-  t.same(reasonsOf({ more: { health } }), [
-    'DOWN: service dns has no ready backend in PoP ams (0 of 1), nor has another PoP one: new connections go to all its backends, in case the checks are wrong',
-  ])
-})
+t.test(
+  'of connections that go to all backends because every check fails nobody says that they are dropped',
+  async (t) => {
+    const health = {
+      backends: [],
+      services: [{ service: 'dns', ready: 0, configured: 1 }],
+      probes: [],
+      unprobed: [],
+    }
+    t.same(reasonsOf({ more: { health } }), [
+      'DOWN: service dns has no ready backend in PoP ams (0 of 1), nor has another PoP one: new connections go to all its backends, in case the checks are wrong',
+    ])
+  },
+)
 
 t.test('health, probes and announcements are told when there are reports of them', async (t) => {
   const fleet = fleetOf()
@@ -160,6 +164,7 @@ t.test('health, probes and announcements are told when there are reports of them
       },
     ],
     trouble: 'BIRD does not answer',
+    done: false,
   }
   const status = makeStatus({ fleet, more: { health, announce } })
   t.same(healthLines(status.health), [
