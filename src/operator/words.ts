@@ -9,4 +9,8 @@ export interface Words {
   /** By backend id; those that are ready are not in it. */
   readonly backends: ReadonlyMap<number, Word>
 }
+export function somethingSaid({ node, backends }: Words): boolean {
+  return node !== 'ready' || backends.size > 0
+}
+
 export const NO_WORDS: Words = { node: 'ready', backends: new Map() }

@@ -34,7 +34,7 @@ import {
 import { StateDir } from '../../host/state-dir.js'
 import { allowAsymmetricReplies } from '../../host/sysctl.js'
 import { startWorker, watchWorker } from '../../host/worker.js'
-import { NO_WORDS } from '../../operator/words.js'
+import { somethingSaid } from '../../operator/words.js'
 import { createLog } from '../log.js'
 import { NodeAdmin } from '../node-admin.js'
 import { inputsOf, NodeAnnounce } from '../node-announce.js'
@@ -287,7 +287,7 @@ class Node {
       this.#admin.tellWords()
       this.#health.look()
     })
-    if (this.#admin.words.words !== NO_WORDS) this.#admin.tellWords()
+    if (somethingSaid(this.#admin.words.words)) this.#admin.tellWords()
   }
 
   async #reload(): Promise<readonly string[]> {

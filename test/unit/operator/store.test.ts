@@ -4,11 +4,22 @@ import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'n
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { WordStore } from '../../../src/operator/store.js'
-import type { Word, Words } from '../../../src/operator/words.js'
+import { somethingSaid, type Word, type Words } from '../../../src/operator/words.js'
 
 const pathIn = (t: Test): string => join(t.testdir(), 'ams-1.words.json')
 const of = (...pairs: readonly (readonly [number, Word])[]): ReadonlyMap<number, Word> =>
   new Map(pairs)
+
+t.test('a store that nobody has spoken to has no words to act by', async (t) => {
+  const { store } = WordStore.read(`${t.testdir({})}/words.json`)
+  t.notOk(somethingSaid(store.words))
+  store.say({ backends: new Map([[7, 'draining']]) })
+  t.ok(somethingSaid(store.words))
+  store.say({ node: 'draining', backends: new Map([[7, 'ready']]) })
+  t.ok(somethingSaid(store.words))
+  store.say({ node: 'ready' })
+  t.notOk(somethingSaid(store.words))
+})
 
 t.test('of what nobody said anything everything is ready, and nothing is written', async (t) => {
   const path = pathIn(t)
