@@ -85,6 +85,28 @@ TEST("a flow that has expired is counted no more, though no sweep has taken it a
 	fleet_stop(&f);
 }
 
+TEST("a closing flow that was heard of alone, and is silent for longer than any closing flow lives, is not one to wait for, though its entry lives on")
+{
+	struct sc_flow_entry *e;
+	struct fleet f;
+
+	fleet_start(&f, 1, 1, 1, 1024);
+	fleet_run(&f, 10 * SC_MS);
+	connect_all(&f, 2);
+	e = sc_flow_find(&f.node[0]->table, fleet_flow(CLIENT, 1));
+	e->state = SC_FLOW_CLOSING;
+	e->timeouts = 0;
+	e->seen -= 58 / SC_TICK_S;
+	survey(&f);
+	CHECK_EQ(counted(&f, 0, SC_CENSUS_OWNED, 0), 2);
+	e->seen -= 8 / SC_TICK_S;
+	survey(&f);
+	CHECK_EQ(counted(&f, 0, SC_CENSUS_OWNED, 0), 1);
+	CHECK_EQ(counted(&f, 0, SC_CENSUS_FLOWS, 0), 2);
+	CHECK(sc_known(f.node[0], fleet_flow(CLIENT, 1)) == e);
+	fleet_stop(&f);
+}
+
 TEST("a survey passes over a large table in several calls, says when it began, and comes again within a minute")
 {
 	struct sc_node_view *view = malloc(sizeof(*view));
