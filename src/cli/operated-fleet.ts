@@ -1,5 +1,5 @@
 // The fleet that an operator speaks to: its file, and where each of its nodes can be asked from here. Shared by `drain` and
-// `undrain`.
+// `undrain`; `doctor` asks which nodes are here.
 
 import type { Command } from 'commander'
 import { askDoor, statusOf } from '../admin/client.js'
@@ -35,16 +35,30 @@ export async function operatedFleet(options: FleetOptions): Promise<OperatedFlee
   return { fleet, doorOf: (node) => doorOf(node, local, token) }
 }
 
-async function configOfLocalNode(state: string): Promise<string> {
-  const found: string[] = []
+export async function configOfLocalNode(state: string): Promise<string> {
+  const [first] = await localNodes(state)
+  return first.config
+}
+
+interface LocalNode {
+  readonly name: string
+  /** Its fleet file. */
+  readonly config: string
+}
+
+/** Those that run on this machine and answer; throws when there is none. */
+export async function localNodes(
+  state: string,
+): Promise<readonly [LocalNode, ...(readonly LocalNode[])]> {
+  const found: LocalNode[] = []
   const silent: string[] = []
   for (const { node, door } of localDoors(state)) {
     const reply = await statusOf(askDoor, door)
-    if (reply.ok) found.push(reply.value.config)
+    if (reply.ok) found.push({ name: node, config: reply.value.config })
     else silent.push(`${node}: ${reply.why}`)
   }
-  const [first] = found
-  if (first !== undefined) return first
+  const [first, ...others] = found
+  if (first !== undefined) return [first, ...others]
   const why = silent.length === 0 ? `no socket in ${state}` : silent.join('; ')
   throw new UserError(
     `no node on this machine says which fleet file is meant (${why}), expected one that runs: name the file with --config`,

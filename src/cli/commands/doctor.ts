@@ -7,6 +7,7 @@ import type { Door } from '../../admin/client.js'
 import { allChecks, exitCodeOf } from '../../doctor/checks.js'
 import type { Finding, Status } from '../../doctor/facts.js'
 import { gather, type Subject } from '../../doctor/gather.js'
+import { listed } from '../../host/host-error.js'
 import { ADMIN_BACKEND, ADMIN_NODE, DEVICE, STATE_DIR } from '../../host/numbers.js'
 import { requireIproute } from '../../host/preconditions.js'
 import { localDoors } from '../../operator/doors.js'
@@ -14,11 +15,12 @@ import { explicitDoor, fleetOf } from '../asked-nodes.js'
 import { UserError } from '../errors.js'
 import { findNamed } from '../fleet-input.js'
 import { neighbours, outline, peersOf, routingNeeds, vipsOf } from '../node-plan.js'
+import { configOfLocalNode, localNodes } from '../operated-fleet.js'
 
 const EXIT_COULD_NOT_LOOK = 3
 
 interface Options {
-  readonly config: string
+  readonly config?: string
   readonly node?: string
   readonly backend?: string
   readonly admin?: string
@@ -32,8 +34,8 @@ export function register(program: Command): void {
   program
     .command('doctor')
     .description('find the usual reasons why it does not forward, on this machine')
-    .requiredOption('--config <file>', 'the fleet file')
-    .option('--node <name>', 'this machine is this node of it')
+    .option('--config <file>', 'the fleet file (default: that of the node on this machine)')
+    .option('--node <name>', 'this machine is this node of it (default: the one that runs here)')
     .option('--backend <name>', 'this machine is this backend of it')
     .option(
       '--admin <url|socket>',
@@ -55,24 +57,55 @@ export function register(program: Command): void {
 }
 
 async function examine(options: Options): Promise<readonly Finding[]> {
-  const { node, backend, config } = options
-  if ((node === undefined) === (backend === undefined)) {
+  const { config, ...one } = await meant(options)
+  const fleet = fleetOf(config)
+  await requireIproute()
+  const named = { ...options, config }
+  const subject =
+    'backend' in one
+      ? backendSubject(named, fleet, one.backend)
+      : nodeSubject(named, fleet, one.node)
+  return allChecks(await gather(subject))
+}
+
+type Meant = { readonly config: string } & (
+  | { readonly node: string }
+  | { readonly backend: string }
+)
+
+/** What the options name, else the one node that runs here. */
+async function meant({ node, backend, config, state }: Options): Promise<Meant> {
+  if (node !== undefined && backend === undefined) {
+    return { config: config ?? (await configOf(state, node)), node }
+  }
+  if (backend !== undefined && node === undefined) {
+    return { config: config ?? (await configOfLocalNode(state)), backend }
+  }
+  if (node !== undefined || config !== undefined) {
     throw new UserError(
       'expected --node NAME on a node, or --backend NAME on a backend machine, and not both',
     )
   }
-  const fleet = fleetOf(config)
-  await requireIproute()
-  const subject =
-    node === undefined
-      ? backendSubject(options, fleet, backend ?? '')
-      : nodeSubject(options, fleet, node)
-  return allChecks(await gather(subject))
+  const [only, ...others] = await localNodes(state)
+  if (others.length > 0) {
+    const names = [only, ...others].map(({ name }) => name)
+    throw new UserError(
+      `${names.length} nodes run on this machine (${listed(names)}), expected one to examine: name it with --node`,
+    )
+  }
+  return { config: only.config, node: only.name }
+}
+
+/** Of the node itself where it runs here; several may have files of their own. */
+async function configOf(state: string, node: string): Promise<string> {
+  const here = await localNodes(state)
+  return (here.find(({ name }) => name === node) ?? here[0]).config
 }
 
 type LoadedFleet = Subject['fleet']
+type Named = Options & { readonly config: string }
 
-function nodeSubject(options: Options, fleet: LoadedFleet, name: string): Subject {
+function nodeSubject(options: Named, fleet: LoadedFleet, name: string): Subject {
   const what = { noun: 'node', option: '--node', path: options.config }
   const { found: self, pop } = findNamed(fleet, ({ nodes }) => nodes, what, name)
   const of = outline({ fleet, keys: [], self, pop }, [])
@@ -95,7 +128,7 @@ function nodeSubject(options: Options, fleet: LoadedFleet, name: string): Subjec
   }
 }
 
-function backendSubject(options: Options, fleet: LoadedFleet, name: string): Subject {
+function backendSubject(options: Named, fleet: LoadedFleet, name: string): Subject {
   const what = { noun: 'backend', option: '--backend', path: options.config }
   const { found: self, pop } = findNamed(fleet, ({ backends }) => backends, what, name)
   if (self.deliver === 'local') {

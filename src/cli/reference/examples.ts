@@ -23,7 +23,7 @@ export const EXAMPLES: Readonly<Record<string, Example>> = {
     page: 'deploy.md',
   },
   doctor: {
-    commands: [`steadycast doctor --config ${FLEET} --node ams-1`],
+    commands: ['steadycast doctor', `steadycast doctor --config ${FLEET} --node ams-1`],
     page: 'doctor.md',
   },
   drain: {
