@@ -3,7 +3,7 @@
 // docs/drain.md says what "left" means for a node, a backend and a PoP.
 
 import { STATUS_FRESH_MS, type StatusDocument } from '../status/model.js'
-import { backendsOf, nodesOf, type Target } from './targets.js'
+import { backendsOf, nodesOf, type Order, type Target } from './targets.js'
 
 /** Of one node: its last status, or why there is none. */
 export type Reading =
@@ -83,6 +83,22 @@ export function leftOf(target: Target, readings: Readings): Left {
     countedFromMs: Number.isFinite(from) ? from : undefined,
     unknown: unknownNodes(readings),
   }
+}
+
+/** Nodes by which some of the words are not in force any more: somebody else has said that all is ready. */
+export function takenBackAt(orders: readonly Order[], readings: Readings): readonly string[] {
+  return orders.flatMap(({ node, words }) => {
+    const reading = readings.get(node.name)
+    if (reading?.ok !== true) return []
+    const { word, backends, pop } = reading.status
+    const ready = new Set(
+      backends.filter((one) => one.pop === pop && one.word === 'ready').map(({ name }) => name),
+    )
+    const isBack =
+      (words.node !== undefined && word === 'ready') ||
+      Object.keys(words.backends ?? {}).some((name) => ready.has(name))
+    return isBack ? [node.name] : []
+  })
 }
 
 /** Backends whose flows cannot do without what is drained. A node that has a sibling to take its part over is needed only

@@ -1,9 +1,9 @@
 // Waits until nothing is left of a drain, and says every second what is. Called by the verb `drain`. Guarantees: it is over
 // only after everything has been nothing for a while, by counts that began after the words were said; a node that does not
-// answer is never taken for one without flows.
+// answer is never taken for one without flows, and what somebody else has taken back is never called drained.
 
 import type { Ask } from '../admin/client.js'
-import { type Left, leftOf, type Reading } from './left.js'
+import { type Left, leftOf, type Reading, takenBackAt } from './left.js'
 import type { Order, Target } from './targets.js'
 import { askStatuses, type DoorOf } from './tell.js'
 
@@ -30,7 +30,10 @@ export interface Progress {
   readonly waitsFor: readonly string[]
 }
 
-export type Outcome = { readonly kind: 'done' | 'timeout' | 'interrupted'; readonly last: Progress }
+export type Outcome =
+  | { readonly kind: 'done' | 'timeout' | 'interrupted'; readonly last: Progress }
+  /** The words are not in force any more; by which nodes. */
+  | { readonly kind: 'taken back'; readonly last: Progress; readonly nodes: readonly string[] }
 
 export interface WaitOptions {
   readonly target: Target
@@ -47,6 +50,7 @@ export interface WaitOptions {
 interface Sample {
   readonly atMs: number
   readonly left: Left
+  readonly takenBack: readonly string[]
 }
 
 export async function waitUntilNothingIsLeft(options: WaitOptions): Promise<Outcome> {
@@ -56,15 +60,19 @@ export async function waitUntilNothingIsLeft(options: WaitOptions): Promise<Outc
   let nothingSinceMs: number | undefined
   for (;;) {
     const begunMs = clock.nowMs()
-    const left = await look(options)
+    const { left, takenBack } = await look(options)
     const atMs = clock.nowMs()
-    samples.push({ atMs, left })
+    samples.push({ atMs, left, takenBack })
     while (samples.length > 1 && (samples[1]?.atMs ?? atMs) <= atMs - QUIET_MS) samples.shift()
     const waitsFor = reasonsToWait(samples, saidMs)
     if (waitsFor.length > 0) nothingSinceMs = undefined
     else nothingSinceMs ??= atMs
     const last = { left, elapsedMs: atMs - saidMs, waitsFor, ...ratesOf(samples) }
     options.show(last)
+    // A status may be a little older than the words that it is to show.
+    const before = samples.at(-2)?.takenBack ?? []
+    const nodes = takenBack.filter((name) => before.includes(name))
+    if (nodes.length > 0) return { kind: 'taken back', last, nodes }
     if (nothingSinceMs !== undefined && hasSettled(left, nothingSinceMs, atMs)) {
       return { kind: 'done', last }
     }
@@ -80,7 +88,7 @@ function hasSettled({ countedFromMs = 0 }: Left, sinceMs: number, atMs: number):
   return atMs - sinceMs >= SETTLED_MS && countedFromMs >= sinceMs
 }
 
-async function look({ target, orders, ask, doorOf, clock }: WaitOptions): Promise<Left> {
+async function look({ target, orders, ask, doorOf, clock }: WaitOptions) {
   const { statuses, failures } = await askStatuses(
     orders.map(({ node }) => node),
     ask,
@@ -90,7 +98,7 @@ async function look({ target, orders, ask, doorOf, clock }: WaitOptions): Promis
   const readings = new Map<string, Reading>()
   for (const [name, status] of statuses) readings.set(name, { ok: true, status, atMs })
   for (const { node, why } of failures) readings.set(node, { ok: false, why })
-  return leftOf(target, readings)
+  return { left: leftOf(target, readings), takenBack: takenBackAt(orders, readings) }
 }
 
 function reasonsToWait(samples: readonly Sample[], saidMs: number): readonly string[] {

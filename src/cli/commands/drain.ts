@@ -160,15 +160,20 @@ async function say(
 
 function end(
   target: Target,
-  { kind, last }: Outcome,
+  outcome: Outcome,
   failures: readonly Failure[],
   { stop }: Options,
   output: Output,
 ): number {
+  const { last } = outcome
   const what = targetText(target)
   const stays = 'the drain stays in force ("steadycast undrain" takes it back)'
   const tail = { left: progressJson(last) }
-  switch (kind) {
+  switch (outcome.kind) {
+    case 'taken back':
+      throw new UserError(
+        `${what} is not drained: ${listed(outcome.nodes)} ${outcome.nodes.length === 1 ? 'has' : 'have'} been told meanwhile that all is ready ("steadycast undrain"); say it again if it is to go`,
+      )
     case 'done': {
       const stopped = nodesOf(target).map(({ name }) => name)
       const safe =

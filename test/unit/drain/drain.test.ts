@@ -45,6 +45,7 @@ async function wait(
 ): Promise<World> {
   const of = plan.fleet ?? fleet
   const target = findTarget(of, name)
+  const orders = ordersFor(target, 'draining')
   let now = 0
   const shown: Progress[] = []
   const ask: Ask = async (door) => {
@@ -52,12 +53,18 @@ async function wait(
     const made = lives[node]?.(now)
     if (made === undefined) return { ok: false, why: 'no answer', refused: false }
     const countedMs = plan.countedMs?.(now) ?? 400
-    const status = makeStatus({ fleet: of, node, ...made, view: { countedMs, ...made.view } })
+    const status = makeStatus({
+      fleet: of,
+      node,
+      words: orders.find((order) => order.node.name === node)?.words ?? {},
+      ...made,
+      view: { countedMs, ...made.view },
+    })
     return { ok: true, value: JSON.stringify(status) }
   }
   const outcome = await waitUntilNothingIsLeft({
     target,
-    orders: ordersFor(target, 'draining'),
+    orders,
     ask,
     doorOf,
     clock: {
@@ -427,6 +434,23 @@ t.test(
       { timeoutMs: 90_000 },
     )
     t.equal(outcome.kind, 'timeout')
+  },
+)
+
+t.test(
+  'what somebody else has taken back meanwhile is not drained, whatever is left',
+  async (t) => {
+    const word = (ms: number) => (ms < 20_000 ? ('draining' as const) : ('ready' as const))
+    const backend: Life = (ms) => ({
+      words: { backends: { 'ams-web-1': word(ms) } },
+      backends: { 'ams-web-1': { owned: ms < 30_000 ? 1 : 0 } },
+    })
+    const { outcome } = await wait('ams-web-1', { 'ams-1': backend, 'ams-2': backend })
+    t.match(outcome, { kind: 'taken back', nodes: ['ams-1', 'ams-2'] })
+    const node = await wait('ams-2', {
+      'ams-2': (ms) => ({ words: { node: word(ms) }, counters: { ingress_packets: ms } }),
+    })
+    t.match(node.outcome, { kind: 'taken back', nodes: ['ams-2'] })
   },
 )
 
