@@ -27,7 +27,8 @@ export type KeysResult =
 const MAX_KEYS = 2
 const KEY_DIGITS = 32
 const FORMAT = 'expected "<key id 0..255> <32 hex digits>"'
-const MAKE_ONE = `make one with: echo "1 $(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \\n')" > fleet.key`
+/** A node with a key of its own is a stranger to all others. */
+const MAKE_ONE = `copy the file of another node, or for a new fleet make one with: echo "1 $(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \\n')" > fleet.key`
 
 export function loadKeys(path: string): KeysResult {
   const read = readText(path, MAX_KEY_FILE_BYTES, 'MAX_KEY_FILE_BYTES')

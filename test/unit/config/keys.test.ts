@@ -7,7 +7,7 @@ import { formatProblem } from '../../../src/config/problem.js'
 
 const ONE = '000102030405060708090a0b0c0d0e0f'
 const TWO = 'FFEEDDCCBBAA99887766554433221100'
-const HOW = `make one with: echo "1 $(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \\n')" > fleet.key`
+const HOW = `copy the file of another node, or for a new fleet make one with: echo "1 $(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \\n')" > fleet.key`
 const FORMAT = 'expected "<key id 0..255> <32 hex digits>"'
 
 function problemsOf(text: string): readonly string[] {
