@@ -102,7 +102,7 @@ function sentence(door: Door, error: Error): string {
     case 'ENOENT':
       return `nothing listens at ${where}: the node does not run, or listens elsewhere`
     case 'EACCES':
-      return `${where} is not this user's to ask: be the user that the node runs as (root)`
+      return `${where} is not this user's to ask: be the user that the node runs as, or root`
     case 'EHOSTUNREACH':
     case 'ENETUNREACH':
       return `no route leads to ${where}`

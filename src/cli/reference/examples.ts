@@ -35,7 +35,7 @@ export const EXAMPLES: Readonly<Record<string, Example>> = {
   },
   explain: {
     commands: [
-      "steadycast explain 'tcp 203.0.113.9:4711 > 198.51.100.10:443'",
+      `steadycast explain --config ${FLEET} --node ams-1 'tcp 203.0.113.9:4711 > 198.51.100.10:443'`,
       `steadycast explain --config ${FLEET} --node ams-1 --pcap capture.pcap`,
     ],
     page: 'explain.md',
