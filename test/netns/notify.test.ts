@@ -94,7 +94,7 @@ async function node(t: Test, machine: Machine, socket: string, state: string): P
   running.child.kill('SIGHUP')
   await systemd.hears('READY=1', 3)
   await until('the refusal', () =>
-    systemd.heard.some((line) => /^STATUS=node ams-1 .*reload failed: .*1 error/.test(line)),
+    systemd.heard.some((line) => /^STATUS=node ams-1 .*reload failed: \S+:\d+:\d+: /.test(line)),
   )
 
   await frozen(t, systemd, running)
