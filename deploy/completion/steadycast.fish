@@ -26,8 +26,8 @@ complete -c steadycast -n '__fish_seen_subcommand_from check' -s h -l help -d 'p
 complete -c steadycast -n '__fish_seen_subcommand_from check' -F
 complete -c steadycast -n '__fish_seen_subcommand_from completion' -s h -l help -d 'print help'
 complete -c steadycast -n '__fish_seen_subcommand_from completion' -x -a 'bash zsh fish'
-complete -c steadycast -n '__fish_seen_subcommand_from doctor' -l config -r -F -d 'the fleet file'
-complete -c steadycast -n '__fish_seen_subcommand_from doctor' -l node -x -d 'this machine is this node of it'
+complete -c steadycast -n '__fish_seen_subcommand_from doctor' -l config -r -F -d 'the fleet file (default: that of the node on this machine)'
+complete -c steadycast -n '__fish_seen_subcommand_from doctor' -l node -x -d 'this machine is this node of it (default: the one that runs here)'
 complete -c steadycast -n '__fish_seen_subcommand_from doctor' -l backend -x -d 'this machine is this backend of it'
 complete -c steadycast -n '__fish_seen_subcommand_from doctor' -l admin -x -d 'of the process that runs here (default: the node\'s socket, of a backend 127.0.0.1:6081)'
 complete -c steadycast -n '__fish_seen_subcommand_from doctor' -l token-file -r -F -d 'the admin interface\'s token (default: as the fleet file says)'
