@@ -221,6 +221,14 @@ t.test(
     t.equal((await done(operator(net, 'undrain', 'nyc-1'))).code, 0)
     t.match(await statusOf(net, 'nyc-1'), { word: 'ready', word_since_s: null })
 
+    const takenBack = operator(net, 'drain', 'nyc-1')
+    await takenBack.says(/routers to send nothing here: withdraw the prefixes/)
+    t.equal((await done(operator(net, 'undrain', 'nyc-1'))).code, 0)
+    t.match(await done(takenBack), {
+      code: 4,
+      stdout: /nyc-1 is not drained: nyc-1 has been told meanwhile that all is ready/,
+    })
+
     const late = await done(operator(net, 'drain', 'nyc-1', '--timeout', '3s'))
     t.equal(late.code, 3)
     t.match(late.stdout, /the time is over after \d+ s; 1 flow left/)

@@ -43,6 +43,8 @@ interface Options extends FleetOptions {
 
 /** The drain is in force, and something was left when the time was over. */
 const EXIT_LEFT = 3
+/** Somebody else has said `undrain` meanwhile. */
+const EXIT_TAKEN_BACK = 4
 /** 128 and SIGINT. */
 const EXIT_INTERRUPTED = 130
 /** Between two lines of progress where there is no terminal. */
@@ -171,9 +173,11 @@ function end(
   const tail = { left: progressJson(last) }
   switch (outcome.kind) {
     case 'taken back':
-      throw new UserError(
+      output.line(
         `${what} is not drained: ${listed(outcome.nodes)} ${outcome.nodes.length === 1 ? 'has' : 'have'} been told meanwhile that all is ready ("steadycast undrain"); say it again if it is to go`,
+        { event: 'taken back', nodes: outcome.nodes, ...tail },
       )
+      return EXIT_TAKEN_BACK
     case 'done': {
       const stopped = nodesOf(target).map(({ name }) => name)
       const safe =
