@@ -169,13 +169,29 @@ static void judge_syn(struct world *w, struct connection *c, int backend)
 	sim_broken(w, c, how);
 }
 
-/* Whether a node that lives knows the flow of c. */
-static bool known_alive(const struct world *w, const struct connection *c)
+/* Whether a node of the PoP that has filled hears the node, and was told all it has to tell. */
+static bool told_by(const struct world *w, int pop, int node)
+{
+	for (int i = w->first_node[pop]; i < w->first_node[pop] + w->nodes_of[pop]; i++) {
+		const struct sim_node *n = &w->node[i];
+
+		for (uint32_t row = 0; sim_serving(w, i) && row < n->g->h.nodes; row++)
+			if (n->g->nodes[row].id == w->node[node].id && n->node->peers[row].alive &&
+			    sc_publication_complete(&n->node->peers[row].pub))
+				return true;
+	}
+	return false;
+}
+
+/* Whether a node that lives knows the flow of c, and is one of the PoP's or can have told
+ * it: a PoP that was restarted whole while it was cut off has only its own memories. */
+static bool known_alive(const struct world *w, const struct connection *c, int pop)
 {
 	for (int i = 0; i < w->nnodes; i++) {
 		const struct sc_flow_entry *e = sim_entry(w, i, c->flow);
+		int at = w->node[i].pop;
 
-		if (e && !e->cached)
+		if (e && !e->cached && (at == pop || w->now_us >= w->bad_us[pop][at] || told_by(w, pop, i)))
 			return true;
 	}
 	return false;
@@ -193,8 +209,8 @@ static bool driven_out(const struct world *w, const struct connection *c, int po
 }
 
 /* A SYN, repeated or forged, comes to a PoP that cannot know the flow yet or any more, or
- * while only dead nodes know it, its own machine having been started anew: it may begin
- * a second claim there, whether or not that reaches a backend now. */
+ * while only nodes know it that are dead, or that this PoP does not hear: it may begin a
+ * second claim there, whether or not that reaches a backend now. */
 void sim_judge_syn(struct world *w, int pop, const struct segment *s)
 {
 	struct connection *c = s->conn < w->nconns ? &w->conn[s->conn] : NULL;
@@ -204,7 +220,7 @@ void sim_judge_syn(struct world *w, int pop, const struct segment *s)
 		return;
 	own = w->backend[c->backend >= 0 ? c->backend : c->claimed].pop;
 	if ((pop != own && (w->now_us < w->bad_us[own][pop] || w->now_us - c->claimed_us < SIM_CONTEST_US)) ||
-	    driven_out(w, c, pop) || !known_alive(w, c))
+	    driven_out(w, c, pop) || !known_alive(w, c, pop))
 		c->raced = true;
 }
 

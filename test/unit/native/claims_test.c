@@ -259,4 +259,44 @@ TEST("a flow that begins anew in another PoP, because its backend is down, is en
 	fleet_stop(&f);
 }
 
+static uint32_t refuses;	/* the backend of PoP 1 that has no slot when its node starts */
+
+static void only_other(const struct fleet *f, struct plan *p, int pop, int self)
+{
+	(void)self;
+	for (int i = 0; pop == 1 && i < FLEET_SLOTS; i++)
+		p->slot[i] = (uint16_t)(refuses == fleet_backend_ip(1, 1) ? f->backends_per_pop - 1 : 0);
+}
+
+TEST("a PoP that restarted without its memory takes a SYN of a living flow for a new one only while it is cut off, and gives way when it hears")
+{
+	for (int cut = 0; cut <= 1; cut++) {
+		struct fleet f;
+		uint32_t own, got;
+
+		fleet_start(&f, 2, 1, 2, 64);
+		fleet_run(&f, 5 * SC_S);
+		own = fleet_client(&f, 1, 1, CLIENT, 1, SYN, 0);
+		fleet_client(&f, 1, 1, CLIENT, 1, ACK, 0);
+		fleet_run(&f, 5 * SC_S);
+		refuses = own;
+		f.change = only_other;
+		f.lose = cut << 30;
+		fleet_stop_node(&f, 1, 1);
+		fleet_run(&f, SC_S);
+		fleet_start_node(&f, 1, 1, 0x9999, 64);
+		fleet_run(&f, 4 * SC_S);
+		got = fleet_client(&f, 1, 1, CLIENT, 1, SYN, 0);
+		CHECK(got != 0);
+		CHECK_EQ(got != own, cut);
+		f.lose = 0;
+		fleet_run(&f, 5 * SC_S);
+		for (int pop = 1; pop <= 2; pop++) {
+			CHECK_EQ(backend_at(&f, pop - 1, 1), fleet_backend_id(1, own & 0xff));
+			CHECK_EQ(fleet_client(&f, pop, 1, CLIENT, 1, ACK, 0), own);
+		}
+		fleet_stop(&f);
+	}
+}
+
 CHECK_MAIN
