@@ -56,6 +56,15 @@ static void lose_all(struct world *w, int node, enum sim_excuse why)
 	}
 }
 
+/* Once a second: what only nodes know that are dead for longer than copies live is lost to
+ * the others, whether or not these come back. */
+void sim_memory_pass(struct world *w)
+{
+	for (int i = 0; i < w->nnodes; i++)
+		if (!w->node[i].node && w->node[i].died_us && w->now_us - w->node[i].died_us > SC_COPY_S * SC_S)
+			lose_all(w, i, OUT_AWAY);
+}
+
 /* A node starts: what its last life left, and an empty memory for this one. */
 void sim_memory_begin(struct world *w, int node, struct sc_node_options *o)
 {

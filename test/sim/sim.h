@@ -334,6 +334,7 @@ struct sc_flow_entry *sim_entry(const struct world *w, int node, uint64_t flow);
 /* own_memory.c: what outlives a node's process. */
 void sim_memory_begin(struct world *w, int node, struct sc_node_options *o);
 void sim_memory_done(struct world *w, int node);
+void sim_memory_pass(struct world *w);
 void sim_memory_wipe(struct world *w, int node);
 void sim_memory_retire(struct world *w, int node);
 void sim_memory_corrupt(struct world *w, int node, struct rng *r);

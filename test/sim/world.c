@@ -64,6 +64,7 @@ static void watch_bounds(struct world *w, void *p, uint32_t a, uint32_t b)
 		sim_judge_tables(w, i, false);
 		sim_judge_counters(w, i);
 	}
+	sim_memory_pass(w);
 	sim_judge_rates(w);
 	sim_judge_flood(w);
 	sim_judge_progress(w);
