@@ -216,6 +216,17 @@ static bool outdated(const struct sc_node *node, const struct sc_flow_entry *e, 
 	return !owner_says && (said > mine || (said == mine && !other_life && r->state < e->state));
 }
 
+/* Whether an end that another than the owner tells, of a flow that began a unit earlier,
+ * may be that of the port's last connection. Who takes an end for none keeps an entry for
+ * longer; who takes it for this one's forgets a living flow. */
+static bool earlier_end(const struct sc_node *node, const struct sc_flow_entry *e, const struct sc_record *r,
+			uint16_t heard)
+{
+	uint16_t mine = sc_flow_idle(e, node->tick), said = (uint16_t)(node->tick - heard);
+
+	return !e->cached && r->state == SC_FLOW_CLOSING && e->state != SC_FLOW_CLOSING && said + 1 >= mine;
+}
+
 /* Of two claims to a flow, whose stays: one past its handshake, else the younger, else
  * the smaller backend id. */
 static bool mine_stays(const struct sc_flow_entry *e, const struct sc_record *r, uint16_t age,
@@ -251,6 +262,8 @@ static void merge_record(struct sc_node *node, struct sc_flow_entry *e, const st
 		sc_flow_remove(&node->table, e);
 		return;
 	} else if (outdated(node, e, r, heard, other_life, owner_says)) {
+		return;
+	} else if (age < said && !owner_says && earlier_end(node, e, r, heard)) {
 		return;
 	} else if (!e->cached && !other_life && sc_flow_idle(e, node->tick) < (uint16_t)(node->tick - heard)) {
 		heard = e->seen;

@@ -55,8 +55,6 @@ static void renew(const struct sc_node *node, struct sc_record *r, uint16_t coun
 {
 	uint16_t ticks = (uint16_t)(node->tick - sc_tick(made_us));
 
-	if (ticks == 0)
-		return;
 	for (uint16_t i = 0; i < count; i++, r++) {
 		const struct sc_flow_entry *e = sc_flow_find(&node->table, r->flow);
 
@@ -106,7 +104,8 @@ static bool flush(struct sc_node *node, struct sc_peer *peer)
 	b = &pub->ring[++pub->sent % SC_PUBLISH_WINDOW];
 	b->number = pub->sent;
 	b->count = pub->open_count;
-	renew(node, pub->open, pub->open_count, pub->open_since_us);
+	if (node->tick != sc_tick(pub->open_since_us))
+		renew(node, pub->open, pub->open_count, pub->open_since_us);
 	memcpy(b->record, pub->open, pub->open_count * sizeof(pub->open[0]));
 	node->counters[SC_C_publish_flows_sent] += pub->open_count;
 	sc_count(node, SC_C_publish_batches_sent);
@@ -213,6 +212,7 @@ static void resend(struct sc_node *node, struct sc_peer *peer)
 			continue;
 		if (SC_SCRATCH - node->scratch_used < SC_SCRATCH_RESERVE)
 			return;
+		/* Within a tick, too: what came later may have arrived before it. */
 		renew(node, b->record, b->count, b->sent_us);
 		send_batch(node, peer, b);
 		sc_count(node, SC_C_publish_batches_resent);

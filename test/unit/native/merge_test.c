@@ -64,6 +64,16 @@ static const struct merge merges[] = {
 	{ { A, EST, 10, 5, 0 }, { A, CLOSING, 11, 0, 0 }, SIBLING, { A, CLOSING, 11, 0, 0 }, 0, 0 },
 	{ { A, EST, 10, 5, 0 }, { A, CLOSING, 12, 0, 0 }, SIBLING, { A, EST, 10, 5, 0 }, 0, 0 },
 	{ { A, EST, 10, 5, 0 }, { A, CLOSING, 12, 0, 0 }, OWNER, { A, CLOSING, 12, 0, 0 }, 0, 0 },
+	/* The end of the flow's last life, begun a unit before, or of this one. */
+	{ { A, EST, 10, 5, 0 }, { A, CLOSING, 11, 5, 0 }, SIBLING, { A, EST, 10, 5, 0 }, 0, 0 },
+	{ { A, EST, 10, 5, 0 }, { A, CLOSING, 11, 4, 0 }, SIBLING, { A, EST, 10, 5, 0 }, 0, 0 },
+	{ { A, EST, 10, 5, 0 }, { A, CLOSING, 11, 3, 0 }, SIBLING, { A, CLOSING, 11, 3, 0 }, 0, 0 },
+	{ { A, EST, 10, 5, 0 }, { A, CLOSING, 10, 4, 0 }, SIBLING, { A, CLOSING, 10, 4, 0 }, 0, 0 },
+	{ { A, EST, 10, 5, 0 }, { A, CLOSING, 11, 5, 0 }, OWNER, { A, CLOSING, 11, 0, 0 }, 0, 0 },
+	{ { A, EST, 10, 5, 1 }, { A, CLOSING, 11, 5, 0 }, SIBLING, { A, CLOSING, 11, 5, 0 }, 0, 0 },
+	{ { A, EST, 511, 5, 0 }, { A, CLOSING, 600, 5, 0 }, SIBLING, { A, CLOSING, 511, 5, 0 }, 0, 0 },
+	{ { A, HALF, 0, 0, 0 }, { A, CLOSING, 1, 0, 0 }, SIBLING, { A, HALF, 0, 0, 0 }, 0, 0 },
+	{ { A, CLOSING, 10, 5, 0 }, { A, CLOSING, 11, 4, 0 }, SIBLING, { A, CLOSING, 11, 4, 0 }, 0, 0 },
 	/* The end. */
 	{ { A, EST, 10, 5, 0 }, { A, NONE, 10, 5, 0 }, OWNER, NOTHING, 0, 0 },
 	{ { A, EST, 10, 5, 0 }, { A, NONE, 11, 5, 0 }, OWNER, NOTHING, 0, 0 },
@@ -183,6 +193,24 @@ TEST("a record makes of an entry what the page's table says, in every row and on
 		if (merges[i].from != OWNER)
 			try(&f, &merges[i], SIBLING);
 	}
+	fleet_stop(&f);
+}
+
+TEST("a sibling that still tells of the end of a port's last connection does not close the new one at the same backend")
+{
+	static const struct entry last = { A, CLOSING, 1, 0, 0 }, begun = { A, HALF, 0, 0, 0 }, open = { A, EST, 0, 0, 0 };
+	static const struct { struct entry record; int from; } told[] = {
+		{ last, SIBLING }, { begun, OWNER }, { last, SIBLING }, { open, OWNER }, { last, SIBLING },
+	};
+	struct fleet f;
+
+	begin(&f);
+	for (size_t i = 0; i < sizeof(told) / sizeof(told[0]); i++) {
+		struct sc_record r = record_of(&told[i].record);
+
+		sc_take_record(f.node[0], &r, (uint16_t)told[i].from);
+	}
+	check_entry(f.node[0], &open, 0);
 	fleet_stop(&f);
 }
 

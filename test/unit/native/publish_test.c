@@ -202,6 +202,34 @@ TEST("what is sent again is as of now: it takes no state back")
 	fleet_stop(&f);
 }
 
+TEST("what is sent again within the tick in which its port was used again does not close the new connection")
+{
+	struct fleet f;
+	struct sc_flow_entry *e;
+
+	fleet_start(&f, 2, 1, 2, 64);
+	fleet_run(&f, 5 * SC_S);
+	fleet_client(&f, 1, 1, CLIENT, 1, SYN, 0);
+	fleet_client(&f, 1, 1, CLIENT, 1, ACK, 0);
+	fleet_run(&f, 10 * SC_S);
+	fleet_run(&f, SC_TICK_US - f.now_us % SC_TICK_US + 100 * SC_MS);
+	fleet_client(&f, 1, 1, CLIENT, 1, SC_TCP_FIN | ACK, 0);
+	f.lose = 1;
+	fleet_run(&f, 4 * SC_MS);
+	REQUIRE(f.lose == 0);
+	fleet_client(&f, 1, 1, CLIENT, 1, SYN, 0);
+	fleet_client(&f, 1, 1, CLIENT, 1, ACK, 0);
+	fleet_run(&f, 4 * SC_MS);
+	e = sc_flow_find(&f.node[1]->table, fleet_flow(CLIENT, 1));
+	REQUIRE(e != NULL);
+	CHECK_EQ(e->state, SC_FLOW_ESTABLISHED);
+	fleet_run(&f, 500 * SC_MS);
+	CHECK_EQ(f.counters[0][SC_C_publish_batches_resent], 1);
+	CHECK_EQ(e->state, SC_FLOW_ESTABLISHED);
+	CHECK_EQ(sc_flow_age(e, f.node[1]->tick), 0);
+	fleet_stop(&f);
+}
+
 /* Nothing passes from PoP 1 to PoP 2. */
 static unsigned int one_way(struct fleet *f, int to, const uint8_t *data, uint32_t len,
 			    uint64_t delay_us[FLEET_COPIES])
