@@ -42,7 +42,7 @@ const brokenFile: Row = {
         ),
       )
     fleet.breakFile()
-    for (const one of everyone) await one.reload(/reload refused, .*errors"/)
+    for (const one of everyone) await one.reload(/reload refused, .*more errors\)"/)
     const refused = await success()
     if ([...refused].join() !== '0') throw new Error('a broken file was taken over')
     await rotate(world, load)
