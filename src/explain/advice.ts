@@ -30,6 +30,8 @@ export const DROP_ADVICE: Readonly<Record<string, string>> = {
   gue_flags: 'find the sender by its outer address: it speaks another GUE, or is a stranger',
   gue_bad_proto: 'find the sender by its outer address: it speaks another GUE, or is a stranger',
   gue_bad_ctype: 'find the sender by its outer address: it speaks another GUE, or is a stranger',
+  other_seed:
+    'a node with another hash_seed has other names for all flows: give it the fleet file of the others, and restart it',
   unknown_version: 'bring the nodes to releases whose wire versions are next to each other',
   unknown_verb: 'bring the nodes to releases whose wire versions are next to each other',
   unknown_key:
