@@ -214,15 +214,13 @@ t.test('what cannot be asked is refused in one line', async (t) => {
   const dir = t.testdir({ ...files, 'no.pcap': 'this is a text that is no capture at all' })
   const packet = `tcp ${CLIENT4}:4711 > ${VIP4}:80`
   for (const [args, pattern] of [
-    [[packet], /^steadycast: no node named, expected --config FILE with --node NAME, or --admin/],
+    [['--state', '.', packet], /^steadycast: no node runs on this machine \(no socket in \.\), /],
+    [['--config', 'fleet.yaml', packet], /^steadycast: --config: no node named, /],
     [[...asAms], /^steadycast: no packet, or more than one/],
     [[...asAms, packet, '--hex', '45'], /^steadycast: no packet, or more than one/],
     [[...asAms, '--hex', '45', '--flags', 'syn'], /^steadycast: --flags: /],
     [[...asAms, '--admin', '127.0.0.1:1', packet], /^steadycast: --admin asks a live node/],
-    [
-      ['--admin', '127.0.0.1:1', packet],
-      /^steadycast: no node answers at http:\/\/127\.0\.0\.1:1 \(/,
-    ],
+    [['--admin', '127.0.0.1:1', packet], /^steadycast: nothing listens at 127\.0\.0\.1:1: /],
     [['--config', 'fleet.yaml', '--node', 'ams-2', packet], /has no node "ams-2"/],
     [[...asAms, '--pcap', 'no.pcap'], /^steadycast: no\.pcap: is no pcap file, or damaged\n$/],
     [[...asAms, '--pcap', 'none.pcap'], /^steadycast: none\.pcap: cannot be read: .*ENOENT/],
