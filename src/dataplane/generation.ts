@@ -32,6 +32,8 @@ const SERVICE_SILENT = 4
 const TRAFFIC_COUNT = 3
 /** SC_CENSUS_COUNT. */
 const CENSUS_COUNT = 4
+/** SC_BETWEEN_COUNT. */
+const BETWEEN_COUNT = 2
 
 export interface Key {
   readonly id: number
@@ -84,14 +86,20 @@ export const ACTIVE_S = 30
 /** SC_AGE_MAX ticks: what is older looks the same. */
 export const OLDEST_MAX_S = 1022
 
+/** Where the counts that follow those of services' and backends' traffic begin. */
+function firstCensus(fixed: number, { serviceRows, backendRows }: Generation): number {
+  return fixed + TRAFFIC_COUNT * (serviceRows.length + backendRows.length)
+}
+
 /** Of the backend of that row. counters: a worker's, of which the first `fixed` are those of the counter table. */
 export function backendCensus(
   counters: BigUint64Array,
   fixed: number,
-  { serviceRows, backendRows }: Generation,
+  generation: Generation,
   row: number,
 ): Census {
-  const first = fixed + TRAFFIC_COUNT * (serviceRows.length + backendRows.length)
+  const first = firstCensus(fixed, generation)
+  const { backendRows } = generation
   const at = (what: number) => Number(counters[first + what * backendRows.length + row] ?? 0n)
   return { flows: at(0), owned: at(1), active: at(2), oldestS: at(3) }
 }
@@ -116,11 +124,11 @@ export interface Between {
 export function betweenOf(
   counters: BigUint64Array,
   fixed: number,
-  { serviceRows, backendRows }: Generation,
+  generation: Generation,
   row: number,
 ): Between {
-  const before = TRAFFIC_COUNT * (serviceRows.length + backendRows.length)
-  const first = fixed + before + CENSUS_COUNT * backendRows.length + 2 * row
+  const census = firstCensus(fixed, generation)
+  const first = census + CENSUS_COUNT * generation.backendRows.length + BETWEEN_COUNT * row
   const at = (what: number) => Number(counters[first + what] ?? 0n)
   return { sent: at(0), received: at(1) }
 }
