@@ -43,14 +43,15 @@ t.test(
       'c',
       'sh',
       '-c',
-      `exec curl -gsS --local-port 40000 --limit-rate 1000 -o /dev/null http://${VIP4}/100000`,
+      `exec curl -gsS --local-port 40000 --limit-rate 1M -o /dev/null -T - http://${VIP4}/ < /dev/zero`,
     )
     const packet = `tcp 10.0.0.2:40000 > ${VIP4}:80`
     const ask = (ns: string) => explained(net, ns, packet, 'ack')
-    await until('the flow to be known in both PoPs', async () => {
+    const known = async () => {
       const [here, there] = [await ask('ams'), await ask('nyc')]
       return here.flow?.entry?.state === 'established' && there.flow?.entry != null
-    })
+    }
+    await until('the flow to be known in both PoPs', known, client.ended)
     t.match(await ask('ams'), {
       node: 'ams-1',
       source: 'live',

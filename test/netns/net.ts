@@ -142,7 +142,8 @@ export async function until(
   void over?.then((outcome) => {
     ended = outcome
   })
-  for (let waitedMs = 0; waitedMs < WAIT_MS; waitedMs += POLL_MS) {
+  const deadline = performance.now() + WAIT_MS
+  while (performance.now() < deadline) {
     if (await holds()) return
     if (ended !== undefined) {
       throw new Error(`ended with ${ended.code} before ${what}: ${ended.stderr}`)
