@@ -389,6 +389,14 @@ bool sc_node_pin(struct sc_node *node, const struct sc_pin *pin, uint64_t now_us
 	return e;
 }
 
+/* Whether a peer told of the end of a port's last connection, having missed the next. */
+static bool told_of_the_last(const struct sc_node *node, const struct sc_flow_entry *told,
+			     const struct sc_flow_entry *past)
+{
+	return told->state == SC_FLOW_CLOSING && past->state != SC_FLOW_CLOSING &&
+	       sc_flow_age(past, node->tick) + 1 < sc_flow_age(told, node->tick);
+}
+
 void sc_take_back(struct sc_node *node, const struct sc_flow_entry *left)
 {
 	struct sc_flow_entry past = *left, *e;
@@ -397,6 +405,10 @@ void sc_take_back(struct sc_node *node, const struct sc_flow_entry *left)
 	if (sc_expired(node, &past))
 		return;
 	e = sc_known(node, past.flow);
+	if (e && !e->cached && told_of_the_last(node, e, &past)) {
+		sc_flow_remove(&node->table, e);
+		e = NULL;
+	}
 	if (e && (!e->cached || e->backend != past.backend))
 		return;
 	if (!e) {

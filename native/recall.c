@@ -1,6 +1,7 @@
 /* Recall: what a restarted node takes from its own memory of before. Called by peer.c
  * when the peers that can tell have told, before the node counts as filled. See memory.h.
- * Its peers' word comes first: they heard what happened since. What they did not tell is
+ * Its peers' word comes first: they heard what happened since, unless it is of the end of
+ * a port's last connection and older than the next one. What they did not tell is
  * recalled; after a minute's absence only that for which nobody else answers. */
 #include "state.h"
 

@@ -498,6 +498,45 @@ TEST("what is recalled is as old and as long idle as it was; what has expired, o
 	fleet_stop(&f);
 }
 
+TEST("the end of a port's last connection, told by a peer that had missed the next, does not take the next one's place")
+{
+	static const struct { int told_pop, told_state, told_age, past_state, past_age; bool taken; } cases[] = {
+		{ 2, SC_FLOW_CLOSING, 20, SC_FLOW_ESTABLISHED, 18, true },
+		{ 2, SC_FLOW_CLOSING, 20, SC_FLOW_HALF_OPEN, 18, true },
+		{ 1, SC_FLOW_CLOSING, 20, SC_FLOW_ESTABLISHED, 18, true },
+		/* Ages drift by a tick: the same time, and then the peer's word counts. */
+		{ 2, SC_FLOW_CLOSING, 20, SC_FLOW_ESTABLISHED, 19, false },
+		{ 2, SC_FLOW_CLOSING, 18, SC_FLOW_ESTABLISHED, 20, false },
+		{ 1, SC_FLOW_CLOSING, 20, SC_FLOW_ESTABLISHED, 20, false },
+		{ 2, SC_FLOW_CLOSING, 20, SC_FLOW_CLOSING, 10, false },
+		{ 2, SC_FLOW_ESTABLISHED, 20, SC_FLOW_ESTABLISHED, 10, false },
+	};
+	struct fleet f;
+
+	fleet_start(&f, 2, 1, 2, 4);
+	f.now_us = 20000 * SC_S;
+	fleet_run(&f, 5 * SC_S);
+	for (uint64_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct sc_node *node = f.node[0];
+		struct sc_flow_entry *got, left = {
+			.flow = 50 + i, .backend = fleet_backend_id(1, 1), .state = (uint8_t)cases[i].past_state,
+			.seen = (uint16_t)(node->tick - 1),
+		};
+
+		sc_flow_set_age(&left, node->tick, (uint16_t)cases[i].past_age);
+		sc_take_record(node, &(struct sc_record){
+			.flow = 50 + i, .backend = fleet_backend_id(cases[i].told_pop, 1), .state = (uint8_t)cases[i].told_state,
+			.age = (uint16_t)cases[i].told_age }, 1);
+		sc_take_back(node, &left);
+		got = sc_flow_find(&node->table, 50 + i);
+		REQUIRE(got != NULL);
+		CHECK_EQ(got->backend, cases[i].taken ? left.backend : fleet_backend_id(cases[i].told_pop, 1));
+		CHECK_EQ(got->state, cases[i].taken ? cases[i].past_state : cases[i].told_state);
+	}
+	CHECK_EQ(recalled(&f), 3);
+	fleet_stop(&f);
+}
+
 TEST("what a node held before it had filled is not recalled: it had not heard all")
 {
 	struct fleet f;
