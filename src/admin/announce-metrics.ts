@@ -1,27 +1,10 @@
 // The metrics of announcements: rows of the table in metrics.ts. Read by it.
 
 import { ANNOUNCEMENT_STATES, type PrefixReport } from '../announce/report.js'
-import type { Metric, MetricsInput } from './metrics.js'
+import { gauge, type Metric, type MetricsInput } from './metric.js'
 
 const prefixesOf = ({ announcements }: MetricsInput): readonly PrefixReport[] =>
   announcements?.()?.prefixes ?? []
-
-function gauge(
-  name: string,
-  labels: readonly string[],
-  help: string,
-  read: Metric['read'],
-): Metric {
-  return {
-    name: `steadycast_${name}`,
-    kind: 'gauge',
-    labels,
-    help,
-    sides: 'node',
-    events: [],
-    read,
-  }
-}
 
 const byState = (of: (report: PrefixReport) => PrefixReport['state']): Metric['read'] => {
   return (input) =>

@@ -3,121 +3,22 @@
 // from the start, never a client as a label.
 
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
-import type { AnnounceReport } from '../announce/report.js'
-import type { CounterInfo, PeerView, WorkerStatus } from '../dataplane/addon.js'
-import { backendFlows, betweenOf, type Generation, trafficOf } from '../dataplane/generation.js'
-import type { Fleet, FleetNode } from '../fleet/model.js'
-import type { Words } from '../operator/words.js'
+import type { PeerView } from '../dataplane/addon.js'
+import { backendFlows, betweenOf, trafficOf } from '../dataplane/generation.js'
 import { VERSION } from '../version.js'
 import { ANNOUNCE_METRICS } from './announce-metrics.js'
-import { HEALTH_METRICS, type HealthSource } from './health-metrics.js'
+import { HEALTH_METRICS } from './health-metrics.js'
+import {
+  at,
+  event,
+  events,
+  gauge,
+  kind,
+  type Metric,
+  type MetricsInput,
+  type Sample,
+} from './metric.js'
 import { OPERATOR_METRICS } from './operator-metrics.js'
-
-/** Everything a value can come from. */
-export interface MetricsInput {
-  readonly side: 'node' | 'backend'
-  readonly table: readonly CounterInfo[]
-  readonly counters: BigUint64Array
-  readonly generation: Generation
-  readonly fleet: Fleet
-  /** The fleet's other nodes; none on a backend machine. */
-  readonly peers: readonly FleetNode[]
-  /** This node, and what the operator said of it; absent on a backend machine. */
-  readonly self?: FleetNode
-  readonly words?: () => Words
-  readonly worker: () => Pick<WorkerStatus, 'busyUs' | 'loops' | 'view'>
-  /** Of the configuration. */
-  readonly reload: { readonly successful: boolean; readonly lastSuccessMs: number }
-  /** Of a node. */
-  readonly health?: HealthSource
-  /** Of a node that announces. */
-  readonly announcements?: () => AnnounceReport | undefined
-}
-
-type Labels = Readonly<Record<string, string | number>>
-type Sample = readonly [labels: Labels, value: number]
-
-export interface Metric {
-  readonly name: string
-  readonly kind: 'counter' | 'gauge'
-  readonly labels: readonly string[]
-  readonly help: string
-  /** Where it is served: by `run` alone, or by `backend` too. */
-  readonly sides: 'node' | 'both'
-  /** The events of native/reason.h that it shows. */
-  readonly events: readonly string[]
-  readonly read: (input: MetricsInput) => Iterable<Sample>
-}
-
-type Sides = Metric['sides']
-
-function at(input: MetricsInput, kind: CounterInfo['kind'], name: string): number {
-  const index = input.table.findIndex((row) => row.kind === kind && row.name === name)
-  if (index < 0) throw new Error(`the data path has no counter ${kind} ${name}`)
-  return Number(input.counters[index] ?? 0n)
-}
-
-/** A counter without labels that shows one event. */
-function event(name: string, of: string, sides: Sides, help: string): Metric {
-  return {
-    name: `steadycast_${name}_total`,
-    kind: 'counter',
-    labels: [],
-    help,
-    sides,
-    events: [of],
-    read: (input) => [[{}, at(input, 'event', of)]],
-  }
-}
-
-/** A counter with one label, each value of which shows one event. */
-function events(
-  name: string,
-  label: string,
-  of: Readonly<Record<string, string>>,
-  help: string,
-): Metric {
-  return {
-    name: `steadycast_${name}_total`,
-    kind: 'counter',
-    labels: [label],
-    help,
-    sides: 'node',
-    events: Object.values(of),
-    read: (input) =>
-      Object.entries(of).map(([value, from]) => [{ [label]: value }, at(input, 'event', from)]),
-  }
-}
-
-/** A counter with one label whose values are all rows of one kind. */
-function kind(name: string, label: string, of: 'drop' | 'exit', help: string): Metric {
-  return {
-    name: `steadycast_${name}_total`,
-    kind: 'counter',
-    labels: [label],
-    help,
-    sides: 'both',
-    events: [],
-    read: (input) =>
-      input.table
-        .filter((row) => row.kind === of)
-        .map((row) => [{ [label]: row.name }, at(input, of, row.name)]),
-  }
-}
-
-type Read = Metric['read']
-
-function gauge(name: string, labels: readonly string[], help: string, read: Read): Metric {
-  return {
-    name: `steadycast_${name}`,
-    kind: 'gauge',
-    labels,
-    help,
-    sides: 'node',
-    events: [],
-    read,
-  }
-}
 
 /** A gauge of every peer, 0 until the worker has seen it. */
 function peerGauge(

@@ -2,7 +2,7 @@
 // start.
 
 import type { Word, Words } from '../operator/words.js'
-import type { Metric, MetricsInput } from './metrics.js'
+import { gauge, type Metric, type MetricsInput } from './metric.js'
 
 const WORDS: readonly Word[] = ['ready', 'draining', 'maintenance']
 
@@ -11,35 +11,26 @@ function series(labels: Readonly<Record<string, string>>, said: Word) {
   return WORDS.map((word) => [{ ...labels, word }, Number(word === said)] as const)
 }
 
-const gauge = (
-  name: string,
-  labels: readonly string[],
-  help: string,
-  read: (input: MetricsInput, words: Words) => ReturnType<typeof series>,
-): Metric => ({
-  name: `steadycast_${name}`,
-  kind: 'gauge',
-  labels,
-  help,
-  sides: 'node',
-  events: [],
-  read: (input) => (input.words === undefined ? [] : read(input, input.words())),
-})
+const ofWords =
+  (read: (input: MetricsInput, words: Words) => ReturnType<typeof series>): Metric['read'] =>
+  (input) =>
+    input.words === undefined ? [] : read(input, input.words())
 
 export const OPERATOR_METRICS: readonly Metric[] = [
   gauge(
     'node_word',
     ['word'],
     '1 for what the operator said of this node: ready, draining or maintenance (docs/drain.md).',
-    (_, words) => series({}, words.node),
+    ofWords((_, words) => series({}, words.node)),
   ),
   gauge(
     'backend_word',
     ['backend', 'word'],
     "1 for what the operator said of a backend of this node's PoP: ready, draining or maintenance.",
-    ({ generation, self }, words) =>
+    ofWords(({ generation, self }, words) =>
       generation.backendRows
         .filter(({ popId }) => popId === self?.popId)
         .flatMap(({ id, name }) => series({ backend: name }, words.backends.get(id) ?? 'ready')),
+    ),
   ),
 ]

@@ -2,7 +2,8 @@
 // by the test that holds the file against it.
 
 import type { CounterInfo } from '../dataplane/addon.js'
-import { METRICS, type Metric } from './metrics.js'
+import type { Metric } from './metric.js'
+import { METRICS } from './metrics.js'
 import { DROPS_TO_DO, METRICS_TO_DO } from './what-to-do.js'
 
 const PREFIX = 'steadycast_'
