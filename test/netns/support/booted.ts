@@ -90,6 +90,8 @@ export class BootedMachine {
     const { root } = await overlay(name, lower)
     writeFileSync(`${root}/etc/machine-id`, `${randomBytes(16).toString('hex')}\n`)
     writeFileSync(`${root}/etc/hostname`, 'debian\n')
+    // As udev's rules leave it, whatever it is on the machine that runs the tests.
+    writeFileSync(`${root}/etc/tmpfiles.d/tun.conf`, 'z /dev/net/tun 0666\n')
     writeFileSync(`${root}/etc/hosts`, `127.0.0.1 localhost\n127.0.1.1 ${name}\n`)
     writeFileSync(
       `${root}/etc/systemd/network/eth0.network`,
