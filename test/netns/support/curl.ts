@@ -35,6 +35,8 @@ export interface Outcome {
     /** The PoP of the web server. */
     readonly servedBy: string
   }[]
+  /** The client's, of each answer. */
+  readonly ports: readonly string[]
   readonly stderr: string
   /** Moves of the VIPs' routes from beginning to end. */
   readonly switches: number
@@ -62,7 +64,10 @@ export class Transfer {
       ...['--silent', '--show-error', '--fail', '--max-time', String(LIMIT_S)],
       ...['--interface', origin.newClient(family)],
       ...['--resolve', `${host}:80:${address}`, '--noproxy', '*'],
-      ...['--write-out', '%{stderr}answer %{http_code} %{num_connects} %header{x-served-by}\n'],
+      ...[
+        '--write-out',
+        '%{stderr}answer %{http_code} %{num_connects} %header{x-served-by} %{local_port}\n',
+      ],
       ...options,
       `http://${host}/${path}`,
     )
@@ -84,6 +89,7 @@ export class Transfer {
           bytes: this.bytes,
           sha256: hash.digest('hex'),
           answers: this.answers(),
+          ports: [...this.#stderr.matchAll(/^answer .* (\d+)$/gm)].map(([, port = '']) => port),
           stderr: this.#stderr,
           switches: origin.switches - before,
         })
@@ -93,7 +99,7 @@ export class Transfer {
 
   /** So far. */
   answers(): Outcome['answers'] {
-    return [...this.#stderr.matchAll(/^answer (\d+) (\d+) (.*)$/gm)].map(
+    return [...this.#stderr.matchAll(/^answer (\d+) (\d+) (.*) \d+$/gm)].map(
       ([, status = '', connects, servedBy = '']) => ({
         status,
         connects: Number(connects),

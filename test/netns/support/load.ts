@@ -5,7 +5,7 @@ import type { Test } from 'tap'
 import { until } from '../net.js'
 import type { Client, PopNet } from './anycast.js'
 import { type Content, sumOf } from './content.js'
-import { FAMILIES, type Outcome } from './curl.js'
+import { FAMILIES, type Family, type Outcome } from './curl.js'
 import type { TestFleet, WebSide } from './fleet.js'
 import { download, type Paced, upload } from './paced.js'
 import { checkRequests, requests, sleep } from './traffic.js'
@@ -22,7 +22,9 @@ export interface Living extends Paced {
 
 export class Load {
   #living: readonly Living[] = []
-  #asked: Promise<Outcome>[] = []
+  readonly #asked: Promise<Outcome>[] = []
+  /** All short ones, by the client's address. */
+  readonly #requests = new Map<string, readonly Promise<Outcome>[]>()
   #over = false
   #started = 0
   #asking: Promise<void> = Promise.resolve()
@@ -116,28 +118,43 @@ export class Load {
 
   /** New connections are answered everywhere. */
   async checkAfterwards(t: Test): Promise<void> {
-    checkRequests(t, await this.#askNow(this.askers, AFTERWARDS_EACH), AFTERWARDS_EACH)
-  }
-
-  /** The backends that answer new connections of clients who reach this PoP. */
-  async serversAt(pop: PopNet): Promise<ReadonlySet<string>> {
-    const askers = this.askers.filter((client) => client.pop === pop)
-    const outcomes = await this.#askNow(askers, ENOUGH_FOR_ALL)
-    return new Set(outcomes.flatMap(({ answers }) => answers.map(({ servedBy }) => servedBy)))
-  }
-
-  async #askNow(askers: readonly Client[], count: number): Promise<readonly Outcome[]> {
-    const asked = askers.flatMap((client) =>
-      FAMILIES.map((family) => requests(client, family, count).outcome),
+    const asked = this.askers.flatMap((client) =>
+      FAMILIES.map((family) => this.#request(client, family, AFTERWARDS_EACH)),
     )
-    return await Promise.all(asked)
+    checkRequests(t, await Promise.all(asked), AFTERWARDS_EACH)
+  }
+
+  /** The backends that answer new connections of clients who reach this PoP. One whose port its client has used before may
+   * follow that connection to where it ends: it does not count. */
+  async serversAt(pop: PopNet): Promise<ReadonlySet<string>> {
+    const names = new Set<string>()
+    for (const client of this.askers.filter((asker) => asker.pop === pop)) {
+      for (const family of FAMILIES) {
+        const outcome = this.#request(client, family, ENOUGH_FOR_ALL)
+        const others = this.#requests.get(client.newClient(family)) ?? []
+        const used = await Promise.all(others.filter((other) => other !== outcome))
+        const usedPorts = new Set(used.flatMap(({ ports }) => ports))
+        const { answers, ports } = await outcome
+        for (const [at, { servedBy }] of answers.entries()) {
+          if (!usedPorts.has(ports[at] ?? '')) names.add(servedBy)
+        }
+      }
+    }
+    return names
+  }
+
+  #request(client: Client, family: Family, count: number): Promise<Outcome> {
+    const { outcome } = requests(client, family, count)
+    const address = client.newClient(family)
+    this.#requests.set(address, [...(this.#requests.get(address) ?? []), outcome])
+    return outcome
   }
 
   async #ask(): Promise<void> {
     while (!this.#over) {
       for (const client of this.askers) {
         for (const family of FAMILIES) {
-          this.#asked.push(requests(client, family, REQUESTS_EACH).outcome)
+          this.#asked.push(this.#request(client, family, REQUESTS_EACH))
         }
       }
       await sleep(ASK_EVERY_MS)
