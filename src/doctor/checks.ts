@@ -3,16 +3,12 @@
 // said to be unknown, not well.
 
 import { listed } from '../host/host-error.js'
-import { GUE_PORT, MIN_MTU } from '../host/numbers.js'
+import { GUE_PORT } from '../host/numbers.js'
 import { backendChecks } from './checks-backend.js'
 import { nodeChecks } from './checks-node.js'
+import { echoed, paths } from './checks-paths.js'
 import type { Facts, Finding, LiveFact, Status } from './facts.js'
 import { bad, type Check, ok, outerDevices } from './finding.js'
-
-/** What the worst case between machines takes in front of a packet: outer IPv6, UDP, GUE and private data. */
-const OVERHEAD = 40 + 8 + 4 + 16
-/** The largest packet that clients send when told the documented MSS: 1360 and the headers of TCP over IPv6. */
-const LARGEST_INNER = 1360 + 60
 
 export function allChecks(facts: Facts): readonly Finding[] {
   const checks: readonly Check[] = [
@@ -20,6 +16,7 @@ export function allChecks(facts: Facts): readonly Finding[] {
     ...(facts.side === 'node' ? nodeChecks : backendChecks),
     address,
     paths,
+    echoed,
     reversePath,
     outboundSource,
     offloads,
@@ -81,45 +78,6 @@ function address({ addresses, address: own, side, name, links }: Facts): readonl
     ]
   }
   return ok('address', `${own} is on ${found.device}`)
-}
-
-function paths({ machines }: Facts): readonly Finding[] {
-  if (machines.length === 0) return ok('mtu', 'there is no other machine to send GUE to')
-  const findings = machines.flatMap(({ name, address: to, kind, path }) => {
-    const whom = `${kind} ${name} (${to})`
-    if (path === null) {
-      return [bad('route', 'wrong', `no route leads to ${whom}`, `see "ip route get ${to}"`)]
-    }
-    const mtu = path.mtu ?? 0
-    if (mtu < MIN_MTU) {
-      return [
-        bad(
-          'mtu',
-          'wrong',
-          `the path to ${whom} takes ${mtu} bytes, expected ${MIN_MTU} or more`,
-          `raise the MTU of ${path.device} or of that route`,
-        ),
-      ]
-    }
-    if (mtu < LARGEST_INNER + OVERHEAD) {
-      const mss = mtu - OVERHEAD - 60
-      return [
-        bad(
-          'mtu',
-          'warning',
-          `the path to ${whom} takes ${mtu} bytes, ${LARGEST_INNER + OVERHEAD} are needed for an MSS of 1360: full segments are cut in two`,
-          `raise the MTU of ${path.device}, or have all backends advertise an MSS of ${mss} or less`,
-        ),
-      ]
-    }
-    return []
-  })
-  if (findings.length > 0) return findings
-  const smallest = Math.min(...machines.map(({ path }) => path?.mtu ?? Infinity))
-  return ok(
-    'mtu',
-    `the paths to ${listed(machines.map(({ name }) => name))} take ${smallest} bytes`,
-  )
 }
 
 /** Where the kernel's own decapsulation (fou) hands packets out; nowhere while "steadycast backend" does it. */

@@ -4,6 +4,7 @@
 import type { Fleet } from '../fleet/model.js'
 import type { Family } from '../host/ip.js'
 import type { RuleRow } from '../host/vip-routing.js'
+import type { Echo } from './echo.js'
 
 export interface AddressFact {
   readonly device: string
@@ -32,6 +33,8 @@ export interface MachineFact {
   readonly address: string
   readonly kind: 'peer' | 'backend' | 'node'
   readonly path: PathFact | null
+  /** Undefined: nothing was sent there, for want of a path that takes enough. */
+  readonly echo: Echo | undefined
 }
 
 export interface VipFact {

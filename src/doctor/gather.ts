@@ -1,5 +1,6 @@
 // Gathers what `doctor` judges: by ip, nft and ethtool, from /proc and from the admin interface. Called by the verb.
-// Guarantees: changes nothing, sends no packet but to the admin interface; a program that is missing is a fact, no failure.
+// Guarantees: changes nothing, sends no packet but to the admin interface and by ping (echo.ts); a program that is missing is
+// a fact, no failure.
 
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -14,6 +15,7 @@ import { GUE_PORT, VIP_TABLE } from '../host/numbers.js'
 import { type RoutingNeeds, requireRoutingSysctls } from '../host/preconditions.js'
 import { familiesOfKernel, readSysctl } from '../host/sysctl.js'
 import { type RuleRow, readRules, type Vip } from '../host/vip-routing.js'
+import { echoes } from './echo.js'
 import type { AddressFact, Facts, LinkFact, MachineFact, PathFact, VipFact } from './facts.js'
 import { firewallOf } from './firewall.js'
 import { gatherLive } from './live.js'
@@ -32,7 +34,7 @@ export interface Subject {
   /** That this machine serves or forwards. */
   readonly vips: readonly Vip[]
   /** That it sends GUE to, or gets it from. */
-  readonly machines: readonly Omit<MachineFact, 'path'>[]
+  readonly machines: readonly Omit<MachineFact, 'path' | 'echo'>[]
   readonly needs: RoutingNeeds | undefined
   readonly device: string
   /** Of the process that runs here. */
@@ -48,7 +50,10 @@ export async function gather(subject: Subject): Promise<Facts> {
   const path = (to: string, from?: string) => pathTo(to, from, mtus)
   const rules = async (family: Family): Promise<readonly RuleRow[]> =>
     families.includes(family) ? await readRules(family) : []
-  const live = await gatherLive(askDoor, door, subject)
+  const [live, machines] = await Promise.all([
+    gatherLive(askDoor, door, subject),
+    gatherMachines(subject.machines, path),
+  ])
   return {
     side,
     name,
@@ -70,9 +75,7 @@ export async function gather(subject: Subject): Promise<Facts> {
           .map(({ type, dev }) => ({ type: type ?? 'unicast', device: dev })),
       }
     }),
-    machines: await all(subject.machines, async (machine) => {
-      return { ...machine, path: await path(machine.address) }
-    }),
+    machines,
     outbound: { 4: await path(SOMEWHERE[4]), 6: await path(SOMEWHERE[6]) },
     sysctl: readSysctl,
     precondition: preconditionOf(subject),
@@ -82,6 +85,18 @@ export async function gather(subject: Subject): Promise<Facts> {
     live: live.ok ? live.fact : null,
     unanswered: live.ok ? '' : live.why,
   }
+}
+
+async function gatherMachines(
+  machines: Subject['machines'],
+  path: (to: string) => Promise<PathFact | null>,
+): Promise<readonly MachineFact[]> {
+  const routed = await all(machines, async (machine) => ({
+    ...machine,
+    path: await path(machine.address),
+  }))
+  const found = await echoes(new Map(routed.map(({ address, path }) => [address, path?.mtu ?? 0])))
+  return routed.map((machine) => ({ ...machine, echo: found.get(machine.address) }))
 }
 
 interface VipRouteRow {

@@ -1,8 +1,9 @@
 // `steadycast doctor` on real kernels: a healthy fleet has nothing to be told, and each thing that is broken on purpose
 // gives exactly its own line.
 
+import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import type { Finding } from '../../src/doctor/facts.js'
 import { FLEET, Net, needsNamespaces, until, VIP4, VIP6 } from './net.js'
 
@@ -179,6 +180,25 @@ const BREAKS: readonly Break[] = [
   },
 ]
 
+function canPing(t: Test): boolean {
+  if (spawnSync('ping', ['-V']).error === undefined) return true
+  const why = 'ping is missing, so no path is measured: apt-get install iputils-ping'
+  if (process.env.STEADYCAST_CI === '1') t.fail(why)
+  else t.comment(why)
+  return false
+}
+
+async function narrowInTheMiddle(t: Test, net: Net): Promise<void> {
+  await net.sh('ip link set r-nyc mtu 1400')
+  const report = await doctor(net, 'ams')
+  t.same(unwell(report), ['path warning'], 'a path that is narrow in its middle')
+  t.match(told(report), /1488 bytes does not come back whole from peer nyc-1 .*one of 1400 does/)
+  await net.sh('ip link set r-nyc mtu 1500')
+  // What the kernel learnt from it, for ten minutes.
+  await net.sh('ip netns exec ams ip route flush cache')
+  t.same(unwell(await doctor(net, 'ams')), [], 'and wide again')
+}
+
 t.test('a healthy fleet has no warning, and each broken thing its own line', async (t) => {
   if (!needsNamespaces(t)) return
   const net = await Net.make(t)
@@ -210,6 +230,8 @@ t.test('a healthy fleet has no warning, and each broken thing its own line', asy
   for (const ns of ['ams', 'nyc', 'web'] as const) {
     t.same(unwell(await doctor(net, ns)), [], `${ns} is healthy again`)
   }
+
+  if (canPing(t)) await narrowInTheMiddle(t, net)
 
   const knocking = net.start(
     'c',

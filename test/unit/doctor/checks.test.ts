@@ -3,6 +3,7 @@
 
 import t from 'tap'
 import { allChecks, exitCodeOf } from '../../../src/doctor/checks.js'
+import type { Echo } from '../../../src/doctor/echo.js'
 import type { Facts, LiveFact } from '../../../src/doctor/facts.js'
 import { isOnLink } from '../../../src/doctor/finding.js'
 import { firewallOf } from '../../../src/doctor/firewall.js'
@@ -48,7 +49,7 @@ const well: Facts = {
       routes: [{ type: 'unicast', device: 'steady0' }],
     },
   ],
-  machines: [{ name: b.name, address: b.address, kind: 'peer', path }],
+  machines: [{ name: b.name, address: b.address, kind: 'peer', path, echo: 1488 }],
   outbound: { 4: path, 6: null },
   sysctl: () => '0',
   precondition: undefined,
@@ -154,12 +155,41 @@ t.test(
     ])
     t.same(
       unwell({
-        machines: [{ name: 'x', address: b.address, kind: 'peer', path: { ...path, mtu: 1200 } }],
+        machines: [
+          {
+            name: 'x',
+            address: b.address,
+            kind: 'peer',
+            path: { ...path, mtu: 1200 },
+            echo: undefined,
+          },
+        ],
       }),
       ['mtu wrong'],
     )
   },
 )
+
+t.test('what came back of pings is told of every machine: whole, less, nothing', async (t) => {
+  const machines = (...echoes: readonly Echo[]) => ({
+    machines: echoes.map((echo, at) => ({
+      name: `m${at}`,
+      address: b.address,
+      kind: 'peer' as const,
+      path,
+      echo,
+    })),
+  })
+  const of = (...echoes: readonly Echo[]) =>
+    allChecks({ ...well, ...machines(...echoes) }).filter(({ check }) => check === 'path')
+  t.match(of(1488, 1488), [{ status: 'ok', found: /^packets of 1488 bytes .* m0 and m1$/ }])
+  t.match(of(1488, 1420, 'silent', 'silent'), [
+    { status: 'ok', found: /m0$/ },
+    { status: 'warning', found: /1488 bytes .* peer m1 .*, one of 1420 does/, todo: /MSS of 1292/ },
+    { status: 'unknown', found: /^m2 and m3 answer no ping/ },
+  ])
+  t.match(of('no ping', 'no ping'), [{ status: 'unknown', todo: /install iputils-ping/ }])
+})
 
 t.test(
   'on a backend that leaves decapsulation to the kernel its tunnel devices count',
