@@ -61,6 +61,7 @@ export const askDoor: Ask = async (door, { method, path, body }) => {
       let bytes = 0
       response.on('data', (part: Buffer) => {
         bytes += part.length
+        timer.refresh()
         if (bytes > MAX_REPLY_BYTES) asked.destroy(new Error('its answer is endless'))
         else parts.push(part)
       })
@@ -72,10 +73,12 @@ export const askDoor: Ask = async (door, { method, path, body }) => {
         else resolve(refusalOf(door, response, value))
       })
     })
-    asked.setTimeout(ASK_TIMEOUT_MS, () => {
-      asked.destroy()
+    // Not the request's own, which does not run before the connection stands.
+    const timer = setTimeout(() => {
       failed(`no answer from ${doorText(door)} within ${ASK_TIMEOUT_MS / 1000} s`)
-    })
+      asked.destroy()
+    }, ASK_TIMEOUT_MS)
+    asked.on('close', () => clearTimeout(timer))
     asked.on('error', (error) => failed(sentence(door, error), error))
     asked.end(text)
   })

@@ -1,7 +1,8 @@
 // What the verbs make of what answers them: a node, a node that refuses, and whatever else listens there.
 
+import { spawn } from 'node:child_process'
 import { createServer, type OutgoingHttpHeaders } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, connect } from 'node:net'
 import t, { type Test } from 'tap'
 import { askDoor, type Door, statusOf } from '../../../src/admin/client.js'
 import { type NodeStatus, overall, statusOfNode } from '../../../src/cli/commands/status.js'
@@ -58,6 +59,30 @@ t.test('what is no steadycast is said to be none', async (t) => {
     const reply = await statusOf(askDoor, await doorTo(t, told))
     t.match(reply, { ok: false, why: /^what answers at 127\.0\.0\.1:\d+ is no steadycast/ })
   }
+})
+
+const FULL = `
+import socket, sys
+s = socket.socket()
+s.bind(("127.0.0.1", 0))
+s.listen(0)
+print(s.getsockname()[1], flush=True)
+sys.stdin.read()
+`
+
+t.test('who does not even take the connection gives no answer in time', async (t) => {
+  const deaf = spawn('python3', ['-c', FULL])
+  t.teardown(() => deaf.stdin.end())
+  const port = Number(await new Promise((resolve) => deaf.stdout.once('data', resolve)))
+  const waiting = connect(port, '127.0.0.1')
+  t.teardown(() => waiting.destroy())
+  await new Promise((resolve) => waiting.once('connect', resolve))
+  const address = { host: '127.0.0.1', port }
+  const reply = await askDoor(
+    { kind: 'tcp', address, token: undefined },
+    { method: 'GET', path: '/' },
+  )
+  t.match(reply, { ok: false, why: `no answer from 127.0.0.1:${port} within 3 s` })
 })
 
 t.test(
