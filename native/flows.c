@@ -389,12 +389,15 @@ bool sc_node_pin(struct sc_node *node, const struct sc_pin *pin, uint64_t now_us
 	return e;
 }
 
-/* Whether a peer told of the end of a port's last connection, having missed the next. */
+/* Whether a peer told of the end of a port's last connection, having missed the next. An
+ * end whose beginning nobody knows (SC_AGE_MAX) this node may have seen itself. */
 static bool told_of_the_last(const struct sc_node *node, const struct sc_flow_entry *told,
 			     const struct sc_flow_entry *past)
 {
-	return told->state == SC_FLOW_CLOSING && past->state != SC_FLOW_CLOSING &&
-	       sc_flow_age(past, node->tick) + 1 < sc_flow_age(told, node->tick);
+	uint16_t age = sc_flow_age(told, node->tick);
+
+	return told->state == SC_FLOW_CLOSING && past->state == SC_FLOW_ESTABLISHED && age < SC_AGE_MAX &&
+	       sc_flow_age(past, node->tick) + 1 < age;
 }
 
 void sc_take_back(struct sc_node *node, const struct sc_flow_entry *left)

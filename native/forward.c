@@ -269,13 +269,10 @@ static enum sc_reason unknown(struct sc_way *w)
 }
 
 /* Whether a SYN of a known flow begins anew elsewhere: its backend is down, or not even
- * configured in its PoP; or the flow had only begun, or was ending, in a PoP that nobody
- * reaches. A backend that drains still gets it: its kernel knows whether the connection
- * lives. */
+ * configured in its PoP. One that drains still gets it: its kernel knows whether the
+ * connection lives. */
 static bool given_up(const struct sc_node *node, const struct sc_flow_entry *e, struct sc_place at)
 {
-	if (e->state != SC_FLOW_ESTABLISHED && at.pop != SC_NO_ROW && node->filled && !sc_reached(node, e->flow, at.pop))
-		return true;
 	if (at.row == SC_NO_ROW)
 		return at.pop == node->g->own_pop;
 	return node->g->backends[at.row].state == SC_BACKEND_DOWN && e->state != SC_FLOW_HALF_OPEN;

@@ -66,12 +66,6 @@ static enum sc_reason hand(struct sc_way *w, uint16_t row, uint32_t backend, enu
 	return r;
 }
 
-bool sc_reached(const struct sc_node *node, uint64_t flow, uint16_t pop)
-{
-	return sc_home(node, flow, pop) != SC_NO_ROW ||
-	       whom(node, flow, others(node), bit(pop), SC_NO_ROW) != SC_NO_ROW;
-}
-
 enum sc_reason sc_relay_known(struct sc_way *w, uint16_t pop, uint32_t backend)
 {
 	uint16_t row = whom(w->node, w->flow, others(w->node), bit(pop), SC_NO_ROW);

@@ -277,9 +277,6 @@ bool sc_recall(struct sc_node *node);
 
 /* relay.c: what this node cannot reach or serve is handed to another PoP, once. */
 
-/* Whether this node, or one that it can hand a packet to, hears PoP index pop. */
-bool sc_reached(const struct sc_node *node, uint64_t flow, uint16_t pop);
-
 /* A known flow's packet, whose owner node in PoP index pop is out of reach. */
 enum sc_reason sc_relay_known(struct sc_way *w, uint16_t pop, uint32_t backend);
 

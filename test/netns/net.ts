@@ -143,14 +143,14 @@ export async function until(
     ended = outcome
   })
   const deadline = performance.now() + WAIT_MS
-  while (performance.now() < deadline) {
+  for (;;) {
     if (await holds()) return
     if (ended !== undefined) {
       throw new Error(`ended with ${ended.code} before ${what}: ${ended.stderr}`)
     }
+    if (performance.now() > deadline) throw new Error(`waited ${WAIT_MS} ms in vain for ${what}`)
     await new Promise((resolve) => setTimeout(resolve, POLL_MS))
   }
-  throw new Error(`waited ${WAIT_MS} ms in vain for ${what}`)
 }
 
 export class Net {

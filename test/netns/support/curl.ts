@@ -89,7 +89,7 @@ export class Transfer {
           bytes: this.bytes,
           sha256: hash.digest('hex'),
           answers: this.answers(),
-          ports: [...this.#stderr.matchAll(/^answer .* (\d+)$/gm)].map(([, port = '']) => port),
+          ports: this.#told().map(({ port }) => port),
           stderr: this.#stderr,
           switches: origin.switches - before,
         })
@@ -99,11 +99,16 @@ export class Transfer {
 
   /** So far. */
   answers(): Outcome['answers'] {
-    return [...this.#stderr.matchAll(/^answer (\d+) (\d+) (.*) \d+$/gm)].map(
-      ([, status = '', connects, servedBy = '']) => ({
+    return this.#told().map(({ port: _, ...answer }) => answer)
+  }
+
+  #told() {
+    return [...this.#stderr.matchAll(/^answer (\d+) (\d+) (.*) (\d+)$/gm)].map(
+      ([, status = '', connects, servedBy = '', port = '']) => ({
         status,
         connects: Number(connects),
         servedBy,
+        port,
       }),
     )
   }

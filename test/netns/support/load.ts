@@ -124,17 +124,17 @@ export class Load {
     checkRequests(t, await Promise.all(asked), AFTERWARDS_EACH)
   }
 
-  /** The backends that answer new connections of clients who reach this PoP. One whose port its client has used before may
-   * follow that connection to where it ends: it does not count. */
+  /** The backends that answer new connections of clients who reach this PoP. One whose port its client uses for another, too,
+   * may follow that one to where it ends: it does not count. */
   async serversAt(pop: PopNet): Promise<ReadonlySet<string>> {
     const names = new Set<string>()
     for (const client of this.askers.filter((asker) => asker.pop === pop)) {
       for (const family of FAMILIES) {
         const outcome = this.#request(client, family, ENOUGH_FOR_ALL)
+        const { answers, ports } = await outcome
         const others = this.#requests.get(client.newClient(family)) ?? []
         const used = await Promise.all(others.filter((other) => other !== outcome))
         const usedPorts = new Set(used.flatMap(({ ports }) => ports))
-        const { answers, ports } = await outcome
         for (const [at, { servedBy }] of answers.entries()) {
           if (!usedPorts.has(ports[at] ?? '')) names.add(servedBy)
         }

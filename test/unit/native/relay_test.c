@@ -154,42 +154,6 @@ TEST("where nobody reaches it the packet is dropped as unreachable, and healed i
 	end(&f);
 }
 
-TEST("a connection begins anew where its PoP is out of everybody's reach, if it had only begun there or was ending; a living one stands")
-{
-	struct fleet f;
-	uint32_t at, living, anew, begun;
-
-	begin(&f, 3);
-	at = connect(&f, 1);
-	living = connect(&f, 2);
-	CHECK_EQ(fleet_client(&f, 1, 1, CLIENT, 1, SC_TCP_FIN | ACK, 0), at);
-	fleet_run(&f, 5 * SC_S);
-	apart(1, 3);
-	fleet_run(&f, 5 * SC_S);
-	CHECK_EQ(fleet_client(&f, 3, 1, CLIENT, 1, SYN, 0), at);
-	fleet_client(&f, 1, 1, CLIENT, 1, SC_TCP_FIN | ACK, 0);
-	fleet_client(&f, 1, 1, CLIENT, 3, SYN, 0);
-	fleet_run(&f, SC_S);
-	apart(1, 2);
-	fleet_run(&f, 5 * SC_S);
-	anew = fleet_client(&f, 3, 1, CLIENT, 1, SYN, 0);
-	CHECK_EQ(anew >> 16, 0x0a03);
-	CHECK_EQ(fleet_client(&f, 3, 1, CLIENT, 1, ACK, 0), anew);
-	begun = fleet_client(&f, 3, 1, CLIENT, 3, SYN, 0);
-	CHECK_EQ(begun >> 16, 0x0a03);
-	CHECK_EQ(fleet_client(&f, 3, 1, CLIENT, 3, ACK, 0), begun);
-	CHECK_EQ(fleet_client(&f, 3, 1, CLIENT, 2, SYN, 0), 0);
-	CHECK_EQ(count(&f, 3, SC_DROP_peer_unreachable), 1);
-	memset(cut, 0, sizeof(cut));
-	fleet_run(&f, 10 * SC_S);
-	for (int pop = 1; pop <= 3; pop++) {
-		CHECK_EQ(fleet_client(&f, pop, 1, CLIENT, 1, ACK, 0), anew);
-		CHECK_EQ(fleet_client(&f, pop, 1, CLIENT, 2, ACK, 0), living);
-		CHECK_EQ(fleet_client(&f, pop, 1, CLIENT, 3, ACK, 0), begun);
-	}
-	end(&f);
-}
-
 TEST("nothing is relayed to a peer that speaks version 1, which is spoken to in it")
 {
 	struct fleet f;
