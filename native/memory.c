@@ -20,9 +20,10 @@ struct header {
 	/* Written while the node lives. */
 	uint64_t alive_us;
 	uint64_t filled;
+	uint64_t peers[SC_MAX_NODES];	/* boot ids; none in what an older release left */
 };
 
-_Static_assert(sizeof(struct header) == 72, "no padding in the header");
+_Static_assert(sizeof(struct header) == 72 + 8 * SC_MAX_NODES, "no padding in the header");
 _Static_assert(sizeof(struct header) <= (size_t)SC_MEMORY_HEADER, "the header has its page");
 
 static uint64_t sum_of(const struct header *h)
@@ -90,4 +91,19 @@ void sc_memory_mark(void *region, uint64_t now_us, bool filled)
 uint64_t sc_memory_alive_us(const void *region)
 {
 	return ((const struct header *)region)->alive_us;
+}
+
+void sc_memory_mark_peer(void *region, uint16_t row, uint64_t boot)
+{
+	((struct header *)region)->peers[row] = boot;
+}
+
+bool sc_memory_heard(const void *region, uint64_t boot)
+{
+	const struct header *h = region;
+
+	for (int i = 0; i < SC_MAX_NODES; i++)
+		if (boot != 0 && h->peers[i] == boot)
+			return true;
+	return false;
 }

@@ -38,4 +38,9 @@ uint32_t sc_memory_mask(const void *region);
 void sc_memory_mark(void *region, uint64_t now_us, bool filled);
 uint64_t sc_memory_alive_us(const void *region);
 
+/* Which life (boot id, 0: none) of the peer at a row had filled and was heard then: who
+ * lives on has heard what happened since. */
+void sc_memory_mark_peer(void *region, uint16_t row, uint64_t boot);
+bool sc_memory_heard(const void *region, uint64_t boot);
+
 #endif

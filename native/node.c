@@ -109,6 +109,16 @@ void sc_forward(struct sc_node *node, struct sc_packet *burst, unsigned int n, u
 	sc_forward_burst(node, burst, n);
 }
 
+static void mark_memory(struct sc_node *node)
+{
+	sc_memory_mark(node->memory, node->now_us, node->filled);
+	for (uint16_t row = 0; row < SC_MAX_NODES; row++) {
+		bool heard = row < node->g->h.nodes && row != node->g->self && sc_serving(node, row);
+
+		sc_memory_mark_peer(node->memory, row, heard ? node->peers[row].boot : 0);
+	}
+}
+
 void sc_timers(struct sc_node *node, uint64_t now_us, struct sc_out *out)
 {
 	sc_enter(node, now_us, out);
@@ -116,7 +126,7 @@ void sc_timers(struct sc_node *node, uint64_t now_us, struct sc_out *out)
 	sc_sweep(node);
 	sc_survey_timers(node);
 	if (node->memory)
-		sc_memory_mark(node->memory, now_us, node->filled);
+		mark_memory(node);
 }
 
 static void look_at_peer(const struct sc_peer *peer, const struct sc_node_row *row,

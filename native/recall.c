@@ -18,15 +18,15 @@ static bool believable(const struct sc_node *node, const struct sc_flow_entry *e
 	       at.pop != SC_NO_ROW && (at.row != SC_NO_ROW || at.pop != node->g->own_pop);
 }
 
-/* Whether the flow's owner node, or who stands in for it, had the time to tell. Before,
- * what it did not tell it may have lost with its own machine: this memory may be the
- * last. */
+/* Whether the flow's owner node, or who stands in for it, had the time to tell, and has
+ * lived on since this node died. Otherwise what it did not tell it may have lost with its
+ * own machine, or never have heard: this memory may be the last. */
 static bool answered_for(const struct sc_node *node, const struct sc_flow_entry *e, uint64_t away_us)
 {
 	uint16_t row = sc_home(node, e->flow, sc_place_of(node->g, e->backend).pop);
 
 	return away_us > SC_RECALL_BESIDE_S * SC_S && row != SC_NO_ROW && row != node->g->self &&
-	       sc_serving(node, row);
+	       sc_serving(node, row) && sc_memory_heard(node->past, node->peers[row].boot);
 }
 
 bool sc_recall(struct sc_node *node)

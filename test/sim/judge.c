@@ -12,6 +12,7 @@
 enum { SLACK_S = 4, ENOUGH_ASKED = 500 };
 
 #define MOVES_US (10 * SC_S)
+#define BLINK_US (5 * SC_S)
 
 static uint32_t number_of(const struct world *w, const struct connection *c)
 {
@@ -208,6 +209,19 @@ static bool driven_out(const struct world *w, const struct connection *c, int po
 	return true;
 }
 
+/* Whether the home of c in the PoP knows where it is. */
+static bool known_at_home(const struct world *w, const struct connection *c, int pop)
+{
+	for (int i = w->first_node[pop]; i < w->first_node[pop] + w->nodes_of[pop]; i++) {
+		const struct sc_flow_entry *e = sim_serving(w, i) ? sim_entry(w, i, c->flow) : NULL;
+
+		if (e && !e->cached && e->backend == w->backend[c->backend].id &&
+		    sc_home(w->node[i].node, c->flow, w->node[i].g->own_pop) == w->node[i].g->self)
+			return true;
+	}
+	return false;
+}
+
 /* A SYN, repeated or forged, comes to a PoP that cannot know the flow yet or any more, or
  * while only nodes know it that are dead, or that this PoP does not hear: it may begin a
  * second claim there, whether or not that reaches a backend now. */
@@ -217,6 +231,8 @@ void sim_judge_syn(struct world *w, int pop, const struct segment *s)
 	int own;
 
 	if (!c || !(s->flags & SC_TCP_SYN) || c->claimed < 0)
+		return;
+	if (s->spoofed && c->fate == FATE_LIVING && known_at_home(w, c, pop))
 		return;
 	own = w->backend[c->backend >= 0 ? c->backend : c->claimed].pop;
 	if ((pop != own && (w->now_us < w->bad_us[own][pop] || w->now_us - c->claimed_us < SIM_CONTEST_US)) ||
@@ -439,6 +455,21 @@ static uint16_t first_in_row(const struct world *w, int pop, uint32_t row)
 	return w->node[best].id;
 }
 
+/* Whether a node has just lost sight of one of the PoP: now and then three HELLOs of a
+ * living peer are lost. */
+static bool blinks(const struct sc_node *n, uint16_t pop)
+{
+	const struct sc_pop *p = &n->g->pops[pop];
+
+	for (uint16_t i = 0; i < p->count; i++) {
+		const struct sc_peer *peer = &n->peers[p->nodes[i]];
+
+		if (p->nodes[i] != n->g->self && !peer->alive && n->now_us - peer->last_alive_us < BLINK_US)
+			return true;
+	}
+	return false;
+}
+
 /* When all are there and have filled, everybody means the same home. */
 static void judge_homes(struct world *w)
 {
@@ -454,7 +485,7 @@ static void judge_homes(struct world *w)
 				uint16_t pop = sc_find_pop(n->g, (uint16_t)(p + 1));
 
 				if (n->g->nodes[sc_home(n->node, flow, pop)].id ==
-				    first_in_row(w, p, (uint32_t)(flow >> 32) & 0xfff))
+				    first_in_row(w, p, (uint32_t)(flow >> 32) & 0xfff) || blinks(n->node, pop))
 					continue;
 				sim_violation(w, "node %d.%d takes another node for the home of flow %016llx in PoP %d",
 					      n->pop + 1, n->number, (unsigned long long)flow, p + 1);

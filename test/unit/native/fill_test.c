@@ -193,8 +193,8 @@ TEST("a node recalls when those who have filled told it all, and does not wait f
 	}
 }
 
-/* Recalls one established flow of backend, first in order at node 1 of its PoP or at node 2, left away_us before the node began.
- * change may make it doubtful. Returns whether it is in the table then. */
+/* Recalls one established flow of backend, first in order at node 1 of its PoP or at node 2, left away_us before the node began,
+ * by when all peers had lived that live now. change may make it doubtful. Returns whether it is in the table then. */
 static bool recalls(struct fleet *f, uint32_t backend, int home, uint64_t away_us, void (*change)(struct sc_flow_bucket *, struct sc_flow_entry *))
 {
 	struct sc_node *node = f->node[0];
@@ -208,6 +208,8 @@ static bool recalls(struct fleet *f, uint32_t backend, int home, uint64_t away_u
 		flow += 1ull << 32;
 	past = past_of(ENTRIES, f, flow);
 	sc_memory_mark(past, node->started_us - away_us, true);
+	for (uint16_t row = 1; row < f->n; row++)
+		sc_memory_mark_peer(past, row, node->peers[row].boot);
 	b = sc_memory_buckets(past);
 	while (!b->way[0].state && !b->way[1].state && !b->way[2].state && !b->way[3].state)
 		b++;

@@ -249,6 +249,30 @@ TEST("after a minute the siblings' word is enough, after a quarter of an hour no
 	}
 }
 
+TEST("a sibling that began after the node's death does not answer for what only the node knew, however long that was away")
+{
+	struct fleet f;
+	uint64_t n;
+
+	begin(&f, 1, 2);
+	for (uint16_t k = 0; k < 50; k++)
+		connect(&f, k);
+	fleet_run(&f, 10 * SC_MS);
+	n = f.node[0]->table.count[SC_FLOW_ESTABLISHED];
+	CHECK(n > 0);
+	stop(&f);
+	fleet_stop_node(&f, 1, 2);
+	fleet_start_node(&f, 1, 2, 0x9000, ENTRIES);
+	f.now_us += 99 * SC_S;
+	fleet_run(&f, 5 * SC_S);
+	CHECK(f.node[1]->filled);
+	start_again(&f);
+	fleet_run(&f, 5 * SC_S);
+	CHECK(f.node[0]->filled);
+	CHECK_EQ(recalled(&f), n);
+	end(&f);
+}
+
 TEST("a table that is doubtful is not believed, and the reason says why")
 {
 	static const struct { size_t at; const char *why; } damages[] = {
