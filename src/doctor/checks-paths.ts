@@ -26,13 +26,12 @@ export function paths({ machines }: Facts): readonly Finding[] {
       ]
     }
     if (mtu < LARGEST_OUTER) {
-      const mss = mssOf(mtu)
       return [
         bad(
           'mtu',
           'warning',
           `the path to ${whom} takes ${mtu} bytes, ${LARGEST_OUTER} are needed for an MSS of 1360: full segments are cut in two`,
-          `raise the MTU of ${path.device}, or have all backends advertise an MSS of ${mss} or less`,
+          `raise the MTU of ${path.device}, or have all backends advertise an MSS of ${mssOf(mtu)} or less`,
         ),
       ]
     }
@@ -40,10 +39,7 @@ export function paths({ machines }: Facts): readonly Finding[] {
   })
   if (findings.length > 0) return findings
   const smallest = Math.min(...machines.map(({ path }) => path?.mtu ?? Infinity))
-  return ok(
-    'mtu',
-    `the paths to ${listed(machines.map(({ name }) => name))} take ${smallest} bytes`,
-  )
+  return ok('mtu', `the paths to ${names(machines)} take ${smallest} bytes`)
 }
 
 const names = (machines: readonly MachineFact[]): string => listed(machines.map(({ name }) => name))

@@ -396,6 +396,8 @@ void sim_judge_counters(struct world *w, int node);
 void sim_judge_tables(struct world *w, int node, bool whole);
 void sim_tally(struct world *w, int node);
 void sim_judge_end(struct world *w);
+/* When all are there and have filled, everybody means the same home; otherwise how not. */
+bool sim_same_homes(const struct world *w, char *how, size_t size);
 void sim_disturbed_pop(struct world *w, int pop, uint64_t until_us);
 void sim_disturbed_between(struct world *w, int p, int q, uint64_t until_us);
 

@@ -2,7 +2,7 @@
  * schedule. */
 #include "sim.h"
 
-enum { CLIENTS_PER_CONNECTION = 6, LONG_SEEDS = 12 };
+enum { CLIENTS_PER_CONNECTION = 6, LONG_SEEDS = 12, HOMES_TRIES = 5 };
 
 static void run_event(struct world *w, void *p, uint32_t kind, uint32_t number)
 {
@@ -124,6 +124,20 @@ static void run_until(struct world *w, uint64_t us)
 		;
 }
 
+/* Three lost HELLOs of a living peer: then it is seen again soon. */
+static void judge_homes(struct world *w)
+{
+	char how[120];
+
+	for (int i = 0; !sim_same_homes(w, how, sizeof(how)); i++) {
+		if (i == HOMES_TRIES) {
+			sim_violation(w, "%s", how);
+			return;
+		}
+		run_until(w, w->now_us + SC_S);
+	}
+}
+
 void sim_run(const struct sim_options *o, struct sim_result *r)
 {
 	struct world *w;
@@ -147,6 +161,7 @@ void sim_run(const struct sim_options *o, struct sim_result *r)
 	sim_zombies(w);
 	run_until(w, w->now_us + SIM_BOUND_US);
 	sim_judge_end(w);
+	judge_homes(w);
 	sim_trace_end(w);
 	r->simulated_us = w->now_us - SIM_START_US;
 	sim_fleet_free(w);

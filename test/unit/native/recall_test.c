@@ -524,19 +524,20 @@ TEST("what is recalled is as old and as long idle as it was; what has expired, o
 
 TEST("the end of a port's last connection, told by a peer that had missed the next, does not take the next one's place")
 {
-	static const struct { int told_pop, told_state, told_age, past_state, past_age; bool taken; } cases[] = {
-		{ 2, SC_FLOW_CLOSING, 20, SC_FLOW_ESTABLISHED, 18, true },
+	static const struct { int told_pop, told_state, told_age, past_state, past_age; bool taken, hearsay; } cases[] = {
+		{ 2, SC_FLOW_CLOSING, 20, SC_FLOW_ESTABLISHED, 18, true, false },
 		/* A SYN alone, forged or not, takes nothing away. */
-		{ 2, SC_FLOW_CLOSING, 20, SC_FLOW_HALF_OPEN, 18, false },
-		{ 1, SC_FLOW_CLOSING, 20, SC_FLOW_ESTABLISHED, 18, true },
+		{ 2, SC_FLOW_CLOSING, 20, SC_FLOW_HALF_OPEN, 18, false, false },
+		{ 1, SC_FLOW_CLOSING, 20, SC_FLOW_ESTABLISHED, 18, true, false },
 		/* Ages drift by a tick: the same time, and then the peer's word counts. */
-		{ 2, SC_FLOW_CLOSING, 20, SC_FLOW_ESTABLISHED, 19, false },
-		{ 2, SC_FLOW_CLOSING, 18, SC_FLOW_ESTABLISHED, 20, false },
-		{ 1, SC_FLOW_CLOSING, 20, SC_FLOW_ESTABLISHED, 20, false },
-		{ 2, SC_FLOW_CLOSING, 20, SC_FLOW_CLOSING, 10, false },
+		{ 2, SC_FLOW_CLOSING, 20, SC_FLOW_ESTABLISHED, 19, false, false },
+		{ 2, SC_FLOW_CLOSING, 18, SC_FLOW_ESTABLISHED, 20, false, false },
+		{ 1, SC_FLOW_CLOSING, 20, SC_FLOW_ESTABLISHED, 20, false, false },
+		{ 2, SC_FLOW_CLOSING, 20, SC_FLOW_CLOSING, 10, false, false },
 		/* Its beginning is not known. */
-		{ 1, SC_FLOW_CLOSING, SC_AGE_MAX, SC_FLOW_ESTABLISHED, 10, false },
-		{ 2, SC_FLOW_ESTABLISHED, 20, SC_FLOW_ESTABLISHED, 10, false },
+		{ 1, SC_FLOW_CLOSING, SC_AGE_MAX, SC_FLOW_ESTABLISHED, 10, false, false },
+		{ 2, SC_FLOW_ESTABLISHED, 20, SC_FLOW_ESTABLISHED, 10, false, false },
+		{ 2, SC_FLOW_CLOSING, 20, SC_FLOW_ESTABLISHED, 18, false, true },
 	};
 	struct fleet f;
 
@@ -554,6 +555,7 @@ TEST("the end of a port's last connection, told by a peer that had missed the ne
 		sc_take_record(node, &(struct sc_record){
 			.flow = 50 + i, .backend = fleet_backend_id(cases[i].told_pop, 1), .state = (uint8_t)cases[i].told_state,
 			.age = (uint16_t)cases[i].told_age }, 1);
+		sc_flow_find(&node->table, 50 + i)->cached = cases[i].hearsay;
 		sc_take_back(node, &left);
 		got = sc_flow_find(&node->table, 50 + i);
 		REQUIRE(got != NULL);
